@@ -1,0 +1,23 @@
+//! Pure encoding and decoding over byte slices: no files, no locks. FORMAT.md is the specification.
+//!
+//! A decoder takes `&[u8]`, allocates no more than the input allows and returns [`FormatError`] on
+//! anything odd. Little-endian everywhere; reserved bytes are zero and checked.
+
+mod checksum;
+mod reader;
+
+pub use checksum::{crc_matches, crc32, crc32_seeded, key_hash};
+pub use reader::{FormatError, Reader};
+
+/// One constant of the format with its name in FORMAT.md.
+pub type SpecConstant = (&'static str, u64);
+
+/// One fixed layout of the format: its name in FORMAT.md and its fields in order with their sizes
+/// in bytes.
+pub type SpecLayout = (&'static str, &'static [(&'static str, usize)]);
+
+/// Bytes that `len` takes when padded to a multiple of `unit`, a power of two.
+#[must_use]
+pub const fn padded(len: usize, unit: usize) -> usize {
+    (len + unit - 1) & !(unit - 1)
+}

@@ -1,0 +1,29 @@
+//! The storage engine of datestone: everything that touches bytes.
+//!
+//! This crate is wide and may change; applications use the crate `datestone`. See ARCHITECTURE.md
+//! for the bird's-eye view and FORMAT.md for every byte on disk.
+//!
+//! # Reading order
+//! | path | modules |
+//! | --- | --- |
+//! | write | [`db`] -> [`wal`] (durable) -> [`memtable`] -> [`flush`] -> [`segment`] -> [`manifest`] -> [`compaction`] |
+//! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
+//! | recovery | [`recovery`] -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
+
+pub mod cursor;
+pub mod error;
+pub mod found;
+pub mod io;
+pub mod limits;
+pub mod sync;
+pub mod types;
+
+pub mod format;
+
+pub mod manifest;
+pub mod memtable;
+pub mod segment;
+pub mod wal;
+
+pub mod compaction;
+pub mod read;

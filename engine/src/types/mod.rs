@@ -1,0 +1,9 @@
+//! The words of the domain: plain data, no I/O.
+
+mod frontier;
+mod ids;
+mod update;
+
+pub use frontier::Frontier;
+pub use ids::{CollectionId, SegmentId, SeqNo};
+pub use update::{TimeWindow, Timestamp, Update};

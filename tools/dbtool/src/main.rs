@@ -1,0 +1,2 @@
+//! dbtool.
+fn main() {}
