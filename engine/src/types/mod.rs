@@ -2,8 +2,10 @@
 
 mod frontier;
 mod ids;
+mod segment_meta;
 mod update;
 
 pub use frontier::Frontier;
 pub use ids::{CollectionId, SegmentId, SeqNo};
+pub use segment_meta::SegmentMeta;
 pub use update::{TimeWindow, Timestamp, Update};
