@@ -10,21 +10,39 @@
 //! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
 //! | recovery | [`recovery`] -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
 
+pub mod config;
 pub mod consolidate;
 pub mod cursor;
 pub mod error;
 pub mod found;
 pub mod io;
 pub mod limits;
+pub mod stats;
 pub mod sync;
+pub mod throttle;
 pub mod types;
 
 pub mod format;
 
-pub mod manifest;
 pub mod memtable;
 pub mod segment;
 pub mod wal;
 
-pub mod compaction;
+pub mod collection;
+pub mod commit;
+pub mod manifest;
 pub mod read;
+
+pub mod catalog;
+pub mod snapshot;
+
+pub mod compaction;
+mod flush;
+mod install;
+mod leader;
+
+mod maintenance;
+mod recovery;
+pub mod verify;
+
+pub mod db;

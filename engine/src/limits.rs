@@ -33,3 +33,16 @@ const _: () = assert!(
     BLOCK_LEN_MAX > VAL_LEN_MAX + KEY_LEN_MAX + ENTRY_UPDATES_MAX * 16 + 2 * BLOCK_LEN_TARGET
 );
 const _: () = assert!(COMMIT_LEN_MAX <= u32::MAX as usize);
+
+/// Smallest memtable, in bytes.
+pub const MEMTABLE_BYTES_MIN: usize = 64 << 10;
+/// Largest memtable, in bytes.
+pub const MEMTABLE_BYTES_MAX: usize = 4 << 30;
+/// Smallest WAL file, in bytes.
+pub const WAL_FILE_BYTES_MIN: u64 = 64 << 10;
+/// Largest WAL file, in bytes.
+pub const WAL_FILE_BYTES_MAX: u64 = 4 << 30;
+/// Most background threads.
+pub const BACKGROUND_THREADS_MAX: usize = 64;
+/// Frozen memtables that may wait for their flush; a commit that would need one more waits.
+pub const FROZEN_COUNT_MAX: usize = 3;

@@ -3,11 +3,26 @@
 //! A decoder takes `&[u8]`, allocates no more than the input allows and returns [`FormatError`] on
 //! anything odd. Little-endian everywhere; reserved bytes are zero and checked.
 
+pub mod block;
+pub mod block_builder;
+pub mod block_index;
 mod checksum;
+pub mod column;
+pub mod hash_index;
+pub mod manifest_edit;
+pub mod manifest_frame;
 mod reader;
+pub mod segment_filter;
+pub mod segment_footer;
+pub mod segment_stats;
+pub mod wal_frame;
+pub mod wal_record;
 
 pub use checksum::{crc_matches, crc32, crc32_seeded, key_hash};
 pub use reader::{FormatError, Reader};
+
+/// Version of the whole format: that of its log, segment and manifest files.
+pub const FORMAT_VERSION: u32 = 1;
 
 /// One constant of the format with its name in FORMAT.md.
 pub type SpecConstant = (&'static str, u64);

@@ -2,6 +2,28 @@
 //!
 //! [`Fs`] has a real implementation ([`OsFs`]) and an in-memory one ([`MemFs`]) that keeps what was
 //! written apart from what would survive a power cut. Everything above takes an [`Env`].
+//!
+//! Calls that differ between platforms sit in one file, `platform.rs`; `portable.rs` does the same on
+//! std alone and is built and tested beside it.
+
+mod clock;
+mod lock;
+mod memory;
+mod mmap;
+mod os;
+#[cfg(all(unix, feature = "platform"))]
+mod platform;
+mod portable;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{ManualClock, OsClock};
+pub use lock::LockOwner;
+pub use memory::{CrashPlan, Fault, FaultOp, MemFs, OpCounts};
+pub use os::OsFs;
+pub use threads::{NoThreads, OsThreads};
 
 use std::fmt::Debug;
 use std::io;
@@ -132,4 +154,19 @@ pub struct Env {
     pub clock: Arc<dyn Clock>,
     /// Background threads.
     pub threads: Arc<dyn Threads>,
+}
+
+impl Env {
+    /// The operating system's files, clock and threads.
+    #[must_use]
+    pub fn os() -> Self {
+        Self { fs: Arc::new(OsFs::new()), clock: Arc::new(OsClock), threads: Arc::new(OsThreads) }
+    }
+
+    /// Everything in memory, for tests that repeat exactly: the files of `fs`, its clock, which moves
+    /// by hand ([`MemFs::clock`]), and no threads, so that background steps are run by the caller.
+    #[must_use]
+    pub fn memory(fs: MemFs) -> Self {
+        Self { clock: Arc::new(fs.clock().clone()), fs: Arc::new(fs), threads: Arc::new(NoThreads) }
+    }
 }

@@ -71,6 +71,12 @@ impl Frontier {
     }
 }
 
+impl From<Timestamp> for Frontier {
+    fn from(ts: Timestamp) -> Self {
+        Self::at(ts)
+    }
+}
+
 impl PartialOrd for Frontier {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))

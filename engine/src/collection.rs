@@ -1,0 +1,277 @@
+//! The rules of collections as pure state: names, frontiers, and what a commit may do to them.
+//!
+//! The commit leader checks a commit against this state, makes it durable, and then applies it;
+//! recovery applies the same records in the same order. Nothing here does I/O.
+//!
+//! # Invariants
+//! 1. `since` and `upper` of a collection never go back.
+//! 2. A name belongs to at most one collection; an id is never used again.
+//! 3. A commit is checked against the state before it as a whole: an upper that it advances does
+//!    not concern its own updates.
+
+use crate::commit::{Check, Commit};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::types::{CollectionId, Frontier, TimeWindow};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What a collection is: fixed at its creation, but for the metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its id, never reused.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Opaque bytes of the user.
+    pub meta: Arc<[u8]>,
+}
+
+/// A collection and its frontiers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// What it is.
+    pub description: Description,
+    /// Reads need `as_of >= since`.
+    pub since: Frontier,
+    /// First time that is not closed yet.
+    pub upper: Frontier,
+}
+
+impl Collection {
+    /// A collection as it is created: everything may be read, nothing is closed.
+    #[must_use]
+    pub fn new(description: Description) -> Self {
+        Self { description, since: Frontier::MIN, upper: Frontier::MIN }
+    }
+
+    /// The times that can be read; `None` when there is none.
+    #[must_use]
+    pub fn readable(&self) -> Option<TimeWindow> {
+        TimeWindow::between(self.since, self.upper)
+    }
+
+    /// Whether `as_of` can be read.
+    pub fn check_as_of(&self, as_of: u64) -> Result<()> {
+        let collection = self.description.name.to_string();
+        if self.since.is_beyond(as_of) {
+            let (since, upper) = (self.since, self.upper);
+            return Err(Error::Compacted { collection, as_of, since, upper });
+        }
+        if !self.upper.is_beyond(as_of) {
+            let (since, upper) = (self.since, self.upper);
+            return Err(Error::NotYet { collection, as_of, since, upper });
+        }
+        Ok(())
+    }
+}
+
+/// One change that a commit makes to the collections (its updates apart).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Raises upper; a lower one changes nothing.
+    AdvanceUpper(CollectionId, Frontier),
+    /// Raises since; a lower one changes nothing.
+    CompactBelow(CollectionId, Frontier),
+    /// Creates a collection.
+    Create(Description),
+    /// Drops a collection.
+    Drop(CollectionId),
+    /// Replaces the user's metadata.
+    SetMeta(CollectionId, Arc<[u8]>),
+}
+
+impl Change {
+    /// The collection that it concerns.
+    #[must_use]
+    pub const fn collection(&self) -> CollectionId {
+        match self {
+            Self::AdvanceUpper(id, _)
+            | Self::CompactBelow(id, _)
+            | Self::Drop(id)
+            | Self::SetMeta(id, _) => *id,
+            Self::Create(description) => description.id,
+        }
+    }
+}
+
+/// All collections of a database, and which of them changed since somebody last asked.
+#[derive(Clone, Debug, Default)]
+pub struct Collections {
+    by_id: BTreeMap<CollectionId, Collection>,
+    by_name: HashMap<Arc<str>, CollectionId>,
+    changed: BTreeSet<CollectionId>,
+    /// The greatest id ever seen, also of collections that were dropped.
+    last_id: Option<CollectionId>,
+}
+
+impl Collections {
+    /// The collections that a manifest holds; none of them counts as changed.
+    #[must_use]
+    pub fn restore(collections: impl IntoIterator<Item = Collection>) -> Self {
+        let by_id: BTreeMap<_, _> =
+            collections.into_iter().map(|c| (c.description.id, c)).collect();
+        let by_name =
+            by_id.values().map(|c| (Arc::clone(&c.description.name), c.description.id)).collect();
+        let last_id = by_id.last_key_value().map(|(id, _)| *id);
+        Self { by_id, by_name, changed: BTreeSet::new(), last_id }
+    }
+
+    /// A collection by id.
+    #[must_use]
+    pub fn get(&self, id: CollectionId) -> Option<&Collection> {
+        self.by_id.get(&id)
+    }
+
+    /// A collection by name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Collection> {
+        self.by_name.get(name).and_then(|id| self.by_id.get(id))
+    }
+
+    /// All collections in order of id.
+    pub fn iter(&self) -> impl Iterator<Item = &Collection> {
+        self.by_id.values()
+    }
+
+    /// The greatest id ever seen, also of collections that were dropped.
+    #[must_use]
+    pub const fn last_id(&self) -> Option<CollectionId> {
+        self.last_id
+    }
+
+    /// The collections that changed (or went away) since this was last called, in order of id.
+    pub fn take_changed(&mut self) -> BTreeSet<CollectionId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Puts a collection's state, or its absence, in place of what is known of it.
+    pub fn replace(&mut self, id: CollectionId, collection: Option<&Collection>) {
+        if let Some(old) = self.by_id.remove(&id)
+            && self.by_name.get(&old.description.name) == Some(&id)
+        {
+            self.by_name.remove(&old.description.name);
+        }
+        if let Some(new) = collection {
+            self.by_name.insert(Arc::clone(&new.description.name), id);
+            self.by_id.insert(id, new.clone());
+        }
+    }
+
+    /// A collection by id, or the error for its absence.
+    pub fn require(&self, id: CollectionId) -> Result<&Collection> {
+        self.by_id
+            .get(&id)
+            .ok_or_else(|| Error::NotFound { what: format!("collection with id {id} (dropped?)") })
+    }
+
+    /// Whether `commit` may be made in this state (invariant 3).
+    pub fn check(&self, commit: &Commit) -> Result<()> {
+        for check in commit.checks() {
+            self.check_one(commit, check)?;
+        }
+        Ok(())
+    }
+
+    fn check_one(&self, commit: &Commit, check: &Check) -> Result<()> {
+        match check {
+            Check::Updates { collection, times } => {
+                let collection = self.require(*collection)?;
+                if collection.upper.is_beyond(times.first) {
+                    return Err(commit.first_update_below(collection));
+                }
+            }
+            Check::Upper { collection, expected } => {
+                let collection = self.require(*collection)?;
+                if collection.upper != *expected {
+                    return Err(Error::UpperMismatch {
+                        collection: collection.description.name.to_string(),
+                        expected: *expected,
+                        actual: collection.upper,
+                    });
+                }
+            }
+            Check::Exists { collection } => {
+                self.require(*collection)?;
+            }
+            Check::Absent { name } => {
+                if self.by_name.contains_key(name) {
+                    return Err(Error::AlreadyExists { what: format!("collection '{name}'") });
+                }
+                if self.by_id.len() >= limits::COLLECTION_COUNT_MAX {
+                    return Err(Error::invalid(format!(
+                        "the database has {} collections, the most there may be",
+                        limits::COLLECTION_COUNT_MAX
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one change of a commit that was checked, or that recovery reads back. `Err` when it
+    /// names a collection that does not exist: a checked commit never does.
+    pub fn apply(&mut self, change: &Change) -> Result<()> {
+        match change {
+            Change::Create(description) => {
+                let id = description.id;
+                if self.by_id.contains_key(&id) || self.by_name.contains_key(&description.name) {
+                    return Err(Error::AlreadyExists {
+                        what: format!("collection '{}' or id {id}", description.name),
+                    });
+                }
+                self.last_id = self.last_id.max(Some(id));
+                self.by_name.insert(Arc::clone(&description.name), id);
+                self.by_id.insert(id, Collection::new(description.clone()));
+                self.changed.insert(id);
+            }
+            Change::Drop(id) => {
+                let gone = self.by_id.remove(id).ok_or_else(|| missing(*id))?;
+                self.by_name.remove(&gone.description.name);
+                self.changed.insert(*id);
+            }
+            Change::AdvanceUpper(id, upper) => {
+                let collection = self.by_id.get_mut(id).ok_or_else(|| missing(*id))?;
+                if collection.upper < *upper {
+                    collection.upper = *upper;
+                    self.changed.insert(*id);
+                }
+            }
+            Change::CompactBelow(id, since) => {
+                let collection = self.by_id.get_mut(id).ok_or_else(|| missing(*id))?;
+                if collection.since < *since {
+                    collection.since = *since;
+                    self.changed.insert(*id);
+                }
+            }
+            Change::SetMeta(id, meta) => {
+                let collection = self.by_id.get_mut(id).ok_or_else(|| missing(*id))?;
+                collection.description.meta = Arc::clone(meta);
+                self.changed.insert(*id);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing(id: CollectionId) -> Error {
+    Error::NotFound { what: format!("collection with id {id}") }
+}
+
+/// Refuses names that no collection may have.
+pub fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > limits::NAME_LEN_MAX {
+        return Err(Error::invalid(format!(
+            "a collection name has 1 to {} bytes, this one has {}",
+            limits::NAME_LEN_MAX,
+            name.len()
+        )));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::invalid(format!(
+            "collection name {} has a control character",
+            name.escape_debug()
+        )));
+    }
+    Ok(())
+}

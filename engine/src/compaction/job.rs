@@ -1,0 +1,205 @@
+//! [`Compaction`]: one merge from choice to installation, in bounded steps.
+//!
+//! # Crash behaviour
+//! Until the manifest edit is durable the output is orphans, which the next open removes, and the
+//! inputs are live; after it the inputs are orphans.
+
+use super::merge::{Merge, MergeInput, MergeState};
+use super::policy::{
+    Job, PartShape, PolicyInput, PolicyOptions, RunShape, bytes_in_window, pick, pick_full,
+};
+use crate::error::{Error, Result};
+use crate::format::manifest_edit::{Edit, EditOp, Part, RunList};
+use crate::install::{Installer, Shared, Warmth};
+use crate::manifest::{self, Replaced, part_window};
+use crate::read::PartCursor;
+use crate::segment::SegmentWriter;
+use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow};
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// Updates that one step merges, about: some tens of milliseconds of work.
+const STEP_UPDATES: u64 = 200_000;
+
+/// Whether a job has more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Call `step` again.
+    More,
+    /// The result is installed.
+    Done,
+}
+
+/// Starts the segments of a merge's output.
+type MakeWriter = Box<dyn FnMut() -> Result<SegmentWriter> + Send>;
+
+/// A merge under way.
+pub(crate) struct Compaction {
+    collection: CollectionId,
+    input: manifest::MergeInput,
+    /// `None` once the result was taken.
+    merge: Option<Merge<MakeWriter>>,
+}
+
+impl fmt::Debug for Compaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compaction").field("collection", &self.collection).finish_non_exhaustive()
+    }
+}
+
+impl Compaction {
+    /// Chooses what to merge next, over all collections but the `broken` ones.
+    pub(crate) fn choose(
+        shared: &Arc<Shared>,
+        broken: &HashSet<CollectionId>,
+    ) -> Result<Option<Self>> {
+        let ids: Vec<CollectionId> = {
+            let catalog = shared.catalog.read();
+            catalog.collections().iter().map(|c| c.description.id).collect()
+        };
+        for id in ids.into_iter().filter(|id| !broken.contains(id)) {
+            let chosen = Self::plan(shared, id, |shape| pick(shape, &PolicyOptions::default()))?;
+            if chosen.is_some() {
+                return Ok(chosen);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Merges all sealed runs of a collection; `None` when nothing is gained by it.
+    pub(crate) fn whole(shared: &Arc<Shared>, collection: CollectionId) -> Result<Option<Self>> {
+        Self::plan(shared, collection, pick_full)
+    }
+
+    fn plan(
+        shared: &Arc<Shared>,
+        collection: CollectionId,
+        choose: impl FnOnce(&PolicyInput) -> Option<Job>,
+    ) -> Result<Option<Self>> {
+        let installer = shared.installer.lock();
+        let Some(known) = installer.log.state().collections().get(&collection) else {
+            return Ok(None);
+        };
+        // What readers are refused already, and no less: since is published when it is durable.
+        let Some(since) =
+            shared.catalog.read().collections().get(collection).map(|known| known.since)
+        else {
+            return Ok(None);
+        };
+        let shape = shape(&installer, &known.runs, since, shared.options.memtable_bytes as u64)?;
+        let Some(job) = choose(&shape) else { return Ok(None) };
+        let (input, warmth) = match &job {
+            Job::MergeRuns { first_run, last_run } => {
+                let warmth = if *first_run == 0 { Warmth::Cold } else { Warmth::Warm };
+                (known.runs.plan_runs(*first_run, *last_run), warmth)
+            }
+            Job::MergeFuture { parts } => (known.runs.plan_future(parts), Warmth::Warm),
+        };
+        let input = input.ok_or_else(|| Error::Internal {
+            what: format!("{job:?} is not among the runs of collection {collection}"),
+        })?;
+        let interval = input.interval().unwrap_or(TimeWindow::ALL);
+        let inputs = input
+            .sources()
+            .into_iter()
+            .map(|(part, window)| {
+                let cursor = part_cursor(&installer, &part, window)?;
+                Ok(MergeInput::new(cursor, since, interval))
+            })
+            .collect::<Result<_>>()?;
+        let writers = Arc::clone(shared);
+        let make: MakeWriter = Box::new(move || writers.segment_writer(collection, warmth));
+        let (fs, dir) = (Arc::clone(&shared.env.fs), shared.dir.clone());
+        let merge = Some(Merge::new(inputs, fs, dir, make));
+        Ok(Some(Self { collection, input, merge }))
+    }
+
+    /// The collection that is worked on.
+    pub(crate) const fn collection(&self) -> CollectionId {
+        self.collection
+    }
+
+    /// Merges a bounded number of updates, and installs the result after the last.
+    pub(crate) fn step(&mut self, shared: &Shared) -> Result<Progress> {
+        let Some(mut merge) = self.merge.take() else { return Ok(Progress::Done) };
+        match merge.step(STEP_UPDATES)? {
+            MergeState::Running => {
+                self.merge = Some(merge);
+                Ok(Progress::More)
+            }
+            MergeState::Drained => {
+                self.install(shared, merge.finish()?)?;
+                Ok(Progress::Done)
+            }
+        }
+    }
+
+    fn install(&self, shared: &Shared, output: Vec<SegmentMeta>) -> Result<()> {
+        let id = self.collection;
+        let opened = shared.open_new(id, &output)?;
+        if !opened.is_empty() {
+            shared.sync_dir()?;
+        }
+        shared.counters.compactions(1);
+        shared.counters.compaction_read_bytes(
+            self.input.sources().iter().flat_map(|(part, _)| part).map(|meta| meta.file_len).sum(),
+        );
+        shared.counters.compaction_write_bytes(output.iter().map(|meta| meta.file_len).sum());
+        shared.install(opened, None, |state| {
+            // Dropped or superseded meanwhile: without an edit that names them, the new segments
+            // are let go again.
+            let Some(known) = state.collections().get(&id) else { return Ok(Edit::default()) };
+            let mut runs = RunList::clone(&known.runs);
+            let ops = match runs.replace(&self.input, output)? {
+                Replaced::Done => vec![EditOp::Runs { id, runs }],
+                Replaced::Superseded => Vec::new(),
+            };
+            Ok(Edit { ops })
+        })
+    }
+}
+
+fn part_cursor(installer: &Installer, part: &Part, window: TimeWindow) -> Result<PartCursor> {
+    let segments: Arc<[_]> =
+        part.iter().map(|meta| installer.segment(meta.id)).collect::<Result<_>>()?;
+    Ok(PartCursor::new(segments, window))
+}
+
+/// What the policy chooses from.
+fn shape(
+    installer: &Installer,
+    runs: &RunList,
+    since: Frontier,
+    memtable_bytes: u64,
+) -> Result<PolicyInput> {
+    let part_shape = |part: &Part, window: Option<TimeWindow>| {
+        let times = part_window(part);
+        let (Some(window), Some(times)) = (window, times) else {
+            return Ok(PartShape::default());
+        };
+        let bytes = part.iter().map(|meta| meta.file_len).sum();
+        let mut shape =
+            PartShape { bytes: bytes_in_window(bytes, times, window), ..PartShape::default() };
+        // Of a part that other runs see as well, nothing would be freed.
+        if window.covers(times) {
+            for meta in part {
+                shape.dead_bytes += installer.segment(meta.id)?.garbage(since)?.bytes;
+            }
+        }
+        Ok::<_, Error>(shape)
+    };
+    let run_shape = |parts: &[Part], window| {
+        parts.iter().map(|part| part_shape(part, window)).collect::<Result<Vec<_>>>()
+    };
+    Ok(PolicyInput {
+        runs: runs
+            .sealed
+            .iter()
+            .map(|run| Ok(RunShape { parts: run_shape(&run.parts, run.interval())? }))
+            .collect::<Result<_>>()?,
+        future: run_shape(&runs.future, runs.future_interval())?,
+        memtable_bytes,
+        read_hot: false,
+    })
+}

@@ -1,0 +1,179 @@
+//! [`WriteState`]: what the thread that leads a group of commits works on, alone: the collections
+//! as of the last commit and the memtable that updates go to. Recovery replays the log into it.
+//!
+//! # Invariants
+//! 1. The frozen memtables and the active one hold exactly the updates of the commits after the
+//!    last flushed one, each memtable those of an interval of commits.
+//! 2. Nothing of a commit is left here when it could not be logged.
+
+use crate::catalog::Frozen;
+use crate::collection::{Change, Collection, Collections, Description};
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::wal_record::{Op, decode};
+use crate::memtable::Memtable;
+use crate::types::{CollectionId, SeqNo};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The collections and memtables as of the last commit that was applied; what a commit is checked
+/// against. Recovery builds it from the manifest and the log.
+#[derive(Debug)]
+pub(crate) struct WriteState {
+    /// The collections.
+    pub(crate) collections: Collections,
+    /// The memtable that updates go to.
+    pub(crate) active: Arc<Memtable>,
+    memtable_bytes: usize,
+    /// Collections that changed since the memtable before was frozen.
+    changed: BTreeSet<CollectionId>,
+    /// The last commit that was applied.
+    pub(crate) last_seqno: SeqNo,
+    /// Bytes of records since the memtable before was frozen.
+    logged_bytes: usize,
+}
+
+impl WriteState {
+    /// The state as of `last_seqno`, with everything before it flushed.
+    pub(crate) fn new(collections: Collections, last_seqno: SeqNo, memtable_bytes: usize) -> Self {
+        Self {
+            collections,
+            active: Arc::new(Memtable::new(memtable_bytes)),
+            memtable_bytes,
+            changed: BTreeSet::new(),
+            last_seqno,
+            logged_bytes: 0,
+        }
+    }
+
+    /// Applies the record of a commit that recovery reads back: changes and updates.
+    pub(crate) fn replay(
+        &mut self,
+        seqno: SeqNo,
+        payload: &[u8],
+    ) -> std::result::Result<(), ApplyError> {
+        for op in decode(payload)? {
+            let change = match op? {
+                Op::Append { .. } => continue,
+                Op::AdvanceUpper { collection, upper } => Change::AdvanceUpper(collection, upper),
+                Op::CompactBelow { collection, since } => Change::CompactBelow(collection, since),
+                Op::Create { collection: id, create } => Change::Create(Description {
+                    id,
+                    name: create.name.into(),
+                    meta: create.meta.into(),
+                }),
+                Op::Drop { collection } => Change::Drop(collection),
+                Op::SetMeta { collection, meta } => Change::SetMeta(collection, meta.into()),
+            };
+            self.collections.apply(&change).map_err(ApplyError::State)?;
+        }
+        self.insert(seqno, payload)
+    }
+
+    /// Makes the changes of a commit that was checked, so that the next commit of the group can be
+    /// checked against them. What they replace goes to `undo`.
+    pub(crate) fn accept(&mut self, commit: &Commit, undo: &mut Undo) -> Result<()> {
+        for change in commit.changes() {
+            let id = change.collection();
+            undo.push((id, self.collections.get(id).cloned()));
+            self.collections.apply(change)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`accept`](Self::accept) did, because it could not be logged.
+    pub(crate) fn revert(&mut self, undo: Undo) {
+        for (id, before) in undo.into_iter().rev() {
+            self.collections.replace(id, before.as_ref());
+        }
+    }
+
+    /// Inserts the updates of a commit that is logged. Those of a collection that is gone are of no
+    /// use to anybody and are left out.
+    pub(crate) fn insert(
+        &mut self,
+        seqno: SeqNo,
+        payload: &[u8],
+    ) -> std::result::Result<(), ApplyError> {
+        let mut writer = self.active.writer();
+        for op in decode(payload)? {
+            if let Op::Append { collection, rows } = op?
+                && self.collections.get(collection).is_some()
+            {
+                writer.insert_all(collection, rows.filter(|update| update.diff != 0));
+            }
+        }
+        self.last_seqno = seqno;
+        self.logged_bytes += payload.len();
+        Ok(())
+    }
+
+    /// Whether the active memtable should be frozen: because it is full, or because the log grows
+    /// by commits that leave nothing in it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.active.bytes() >= self.memtable_bytes as u64
+            || self.logged_bytes >= 4 * self.memtable_bytes
+    }
+
+    /// Whether a freeze would have anything to hand over.
+    pub(crate) fn is_clean(&mut self) -> bool {
+        self.note_changes();
+        self.active.is_empty() && self.changed.is_empty()
+    }
+
+    /// The collections that changed since this was last called; remembered for the next freeze.
+    pub(crate) fn note_changes(&mut self) -> BTreeSet<CollectionId> {
+        let changed = self.collections.take_changed();
+        self.changed.extend(&changed);
+        changed
+    }
+
+    /// Ends the active memtable and starts another one.
+    pub(crate) fn freeze(&mut self) -> Arc<Frozen> {
+        self.note_changes();
+        let fresh = Arc::new(Memtable::new(self.memtable_bytes));
+        let memtable = std::mem::replace(&mut self.active, fresh);
+        memtable.freeze();
+        let mut ids = std::mem::take(&mut self.changed);
+        ids.extend(memtable.slots().iter().map(|slot| slot.collection()));
+        self.logged_bytes = 0;
+        Arc::new(Frozen {
+            memtable,
+            last_seqno: self.last_seqno,
+            changed: ids
+                .into_iter()
+                .map(|id| (id, self.collections.get(id).cloned()))
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .collect(),
+        })
+    }
+}
+
+/// States of collections before changes that may have to be taken back, in order.
+pub(crate) type Undo = Vec<(CollectionId, Option<Collection>)>;
+
+/// Why a record could not be applied.
+#[derive(Debug)]
+pub(crate) enum ApplyError {
+    /// It cannot be decoded.
+    Format(FormatError),
+    /// It does not fit the collections.
+    State(Error),
+}
+
+impl From<FormatError> for ApplyError {
+    fn from(e: FormatError) -> Self {
+        Self::Format(e)
+    }
+}
+
+impl From<ApplyError> for Error {
+    fn from(e: ApplyError) -> Self {
+        match e {
+            ApplyError::Format(e) => Self::Internal { what: format!("record: {}", e.what) },
+            ApplyError::State(e) => Self::Internal { what: format!("record: {e}") },
+        }
+    }
+}

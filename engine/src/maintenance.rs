@@ -1,0 +1,225 @@
+//! [`Worker`]: the background work as step functions, and the threads that drive them.
+//!
+//! A step flushes a memtable, makes a log file ready, or does a bounded piece of a merge, in this
+//! order of urgency, so that one thread is enough. Without threads the caller runs the steps.
+//!
+//! # Invariants
+//! 1. At most one flush and at most one merge are under way.
+//! 2. An error of a background step is kept until a step of the same sort succeeds, so that whoever
+//!    waits for it learns of it.
+
+use crate::catalog::Frozen;
+use crate::compaction::job::{Compaction, Progress};
+use crate::error::{Error, Result};
+use crate::flush::flush_oldest;
+use crate::install::Shared;
+use crate::io::JoinHandle;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, wait};
+use crate::types::CollectionId;
+use crate::wal::WalShared;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes a second that a flush is taken to write before one was measured.
+const FLUSH_RATE_FIRST: u64 = 300 << 20;
+/// Pause after a failed step, so that a full device is not hammered.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// The background work of one database.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    wal: Arc<WalShared>,
+    /// Invariant 1. Lock order: before the installer.
+    flushing: Mutex<()>,
+    merging: Mutex<Merging>,
+    signal: Mutex<Signal>,
+    /// Notified when there may be work, and when the threads should stop.
+    work: Condvar,
+    /// Notified when a flush has ended, well or not.
+    progress: Condvar,
+    flush_rate: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Merging {
+    job: Option<Compaction>,
+    /// Collections whose merge failed; left alone until the database is opened again.
+    broken: HashSet<CollectionId>,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    /// Counts calls for work, so that none is missed between a look and a wait.
+    calls: u64,
+    stop: bool,
+    flush_error: Option<Error>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, wal: Arc<WalShared>) -> Self {
+        Self {
+            shared,
+            wal,
+            flushing: Mutex::new(()),
+            merging: Mutex::new(Merging::default()),
+            signal: Mutex::new(Signal::default()),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            flush_rate: AtomicU64::new(FLUSH_RATE_FIRST),
+        }
+    }
+
+    /// Starts the threads that the options ask for.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<Vec<Box<dyn JoinHandle>>> {
+        let shared = &self.shared;
+        (0..shared.options.background_threads)
+            .map(|index| {
+                let worker = Arc::clone(self);
+                let work = Box::new(move || worker.run());
+                shared
+                    .env
+                    .threads
+                    .spawn(&format!("datestone-{index}"), work)
+                    .map_err(|e| Error::io("starting a background thread for", &shared.dir, e))
+            })
+            .collect()
+    }
+
+    /// Tells the threads that there may be work.
+    pub(crate) fn call(&self) {
+        self.signal.lock().calls += 1;
+        self.work.notify_all();
+    }
+
+    /// Tells the threads to end.
+    pub(crate) fn stop(&self) {
+        self.signal.lock().stop = true;
+        self.work.notify_all();
+        self.progress.notify_all();
+    }
+
+    fn stopping(&self) -> bool {
+        self.signal.lock().stop
+    }
+
+    /// Bytes a second that the latest flush wrote.
+    pub(crate) fn flush_rate(&self) -> f64 {
+        self.flush_rate.load(Ordering::Relaxed) as f64
+    }
+
+    fn run(&self) {
+        let mut seen = 0;
+        loop {
+            {
+                let mut signal = self.signal.lock();
+                while signal.calls == seen && !signal.stop {
+                    signal = wait(&self.work, signal);
+                }
+                if signal.stop {
+                    return;
+                }
+                seen = signal.calls;
+            }
+            while !self.stopping() {
+                match self.step() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(_) => self.shared.env.clock.sleep(RETRY_PAUSE),
+                }
+            }
+        }
+    }
+
+    /// Does one step; whether there was anything to do.
+    pub(crate) fn step(&self) -> Result<bool> {
+        if self.flush_step()? || self.wal.prepare_spare()? {
+            return Ok(true);
+        }
+        if self.shared.options.auto_compaction { self.merge_step() } else { Ok(false) }
+    }
+
+    /// Flushes the oldest frozen memtable; whether there was one.
+    pub(crate) fn flush_step(&self) -> Result<bool> {
+        let _flushing = self.flushing.lock();
+        let clock = &self.shared.env.clock;
+        let start = clock.monotonic();
+        let flushed = flush_oldest(&self.shared)
+            .and_then(|flushed| flushed.map(|frozen| self.flushed(&frozen)).transpose());
+        let mut signal = self.signal.lock();
+        signal.flush_error = flushed.as_ref().err().cloned();
+        self.progress.notify_all();
+        drop(signal);
+        let Some(bytes) = flushed? else { return Ok(false) };
+        let seconds = (clock.monotonic() - start).as_secs_f64();
+        if bytes >= 1 << 20 && seconds > 0.0 {
+            self.flush_rate.store((bytes as f64 / seconds) as u64, Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    fn flushed(&self, frozen: &Frozen) -> Result<u64> {
+        self.wal.release(frozen.last_seqno)?;
+        Ok(frozen.memtable.bytes())
+    }
+
+    /// Waits until fewer than `count` memtables are frozen. With no threads it flushes itself.
+    ///
+    /// # Errors
+    /// Why flushes fail, when they do: the wait would not end.
+    pub(crate) fn wait_for_flush(&self, count: usize) -> Result<()> {
+        while self.shared.catalog.read().mem().frozen.len() >= count {
+            if self.shared.options.background_threads == 0 {
+                self.flush_step()?;
+                continue;
+            }
+            let signal = self.signal.lock();
+            if let Some(error) = &signal.flush_error {
+                return Err(error.clone());
+            }
+            if signal.stop {
+                return Err(Error::Closed);
+            }
+            // Looked at again under the lock that a flush takes before it notifies.
+            if self.shared.catalog.read().mem().frozen.len() >= count {
+                drop(wait(&self.progress, signal));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a piece of the merge under way, or chooses the next one; whether there was any.
+    fn merge_step(&self) -> Result<bool> {
+        let Some(mut merging) = self.merging.try_lock() else { return Ok(false) };
+        if merging.job.is_none() {
+            merging.job = Compaction::choose(&self.shared, &merging.broken)?;
+        }
+        let Some(job) = &mut merging.job else { return Ok(false) };
+        let collection = job.collection();
+        match job.step(&self.shared) {
+            Ok(Progress::More) => Ok(true),
+            Ok(Progress::Done) => {
+                merging.job = None;
+                Ok(true)
+            }
+            Err(error) => {
+                merging.job = None;
+                merging.broken.insert(collection);
+                Err(error)
+            }
+        }
+    }
+
+    /// Merges all sealed runs of a collection into one, if anything is gained by it.
+    pub(crate) fn compact(&self, collection: CollectionId) -> Result<()> {
+        let mut merging = self.merging.lock();
+        // What was under way may have chosen a part of the same runs.
+        merging.job = None;
+        let Some(mut job) = Compaction::whole(&self.shared, collection)? else { return Ok(()) };
+        while job.step(&self.shared)? == Progress::More {}
+        merging.broken.remove(&collection);
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! [`Snapshot`]: a reader's hold on the segments and memtables of one collection at one time.
+
+use crate::catalog::{MemSet, PartSource, ReadSet};
+use crate::consolidate::advance_and_consolidate;
+use crate::cursor::Cursor;
+use crate::error::{Error, Result, display_bytes};
+use crate::format::key_hash;
+use crate::found::Found;
+use crate::memtable::{MemCursor, Memtable, Slot};
+use crate::read::{MergeCursor, PartCursor, RangeSpec, Rows, Source};
+use crate::segment::Segment;
+use crate::types::{CollectionId, Frontier, TimeWindow, Timestamp, Update};
+use std::sync::Arc;
+
+/// The contents of a collection at one time. Cheap to clone; stays correct whatever happens to the
+/// collection, because everything that it reads is immutable below its time.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: Arc<str>,
+    as_of: Timestamp,
+    memtables: Vec<(Arc<Memtable>, Arc<Slot>)>,
+    reads: Arc<ReadSet>,
+}
+
+impl Snapshot {
+    /// Pins what is read at `as_of`. The caller has checked that it may be.
+    pub(crate) fn new(
+        id: CollectionId,
+        name: Arc<str>,
+        as_of: Timestamp,
+        mem: &MemSet,
+        reads: Arc<ReadSet>,
+    ) -> Self {
+        let memtables = mem
+            .iter()
+            .filter_map(|memtable| Some((Arc::clone(memtable), memtable.slot(id)?)))
+            .filter(|(_, slot)| slot.times().is_some_and(|times| times.first <= as_of))
+            .collect();
+        Self(Arc::new(Inner { name, as_of, memtables, reads }))
+    }
+
+    /// The time that it answers for.
+    #[must_use]
+    pub fn as_of(&self) -> Timestamp {
+        self.0.as_of
+    }
+
+    fn window(&self) -> TimeWindow {
+        TimeWindow { first: 0, last: self.0.as_of }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&PartSource, TimeWindow)> {
+        let window = self.window();
+        self.0
+            .reads
+            .parts
+            .iter()
+            .filter_map(move |part| Some((part, part.window.intersect(window)?)))
+    }
+
+    /// Calls `visit` with each value of `key` and its multiplicity, in order of the values.
+    #[inline]
+    pub fn get(&self, key: &[u8], mut visit: impl FnMut(&[u8], i64) -> Result<()>) -> Result<()> {
+        let hash = key_hash(key);
+        let mut found = Found::new();
+        for (memtable, slot) in &self.0.memtables {
+            memtable.get(slot, key, hash, self.window(), &mut found);
+        }
+        // A filter saves a probe of the hash index only when most parts lack the key.
+        let use_filter = self.0.reads.parts.len() > 1;
+        for (part, window) in self.parts() {
+            if let Some(segment) = segment_with(&part.segments, key)? {
+                segment.get(key, hash, window, &mut found, use_filter)?;
+            }
+        }
+        found.visit(|val, sum| visit(val, self.multiplicity(key, sum)?))
+    }
+
+    fn multiplicity(&self, key: &[u8], sum: i128) -> Result<i64> {
+        i64::try_from(sum).map_err(|_| Error::DiffOverflow {
+            collection: self.0.name.to_string(),
+            key: display_bytes(key),
+        })
+    }
+
+    /// The rows whose key is in `range`, in order of `(key, val)`.
+    #[must_use]
+    pub fn rows(&self, range: RangeSpec) -> Rows<Source> {
+        let mut sources = Vec::new();
+        for (_, slot) in &self.0.memtables {
+            memtable_sources(slot, self.window(), &mut sources);
+        }
+        for (part, window) in self.parts() {
+            sources.push(Source::Segment(PartCursor::new(Arc::clone(&part.segments), window)));
+        }
+        Rows::new(sources, Arc::clone(&self.0.name), range)
+    }
+}
+
+/// The segment of a part that may hold `key`: they are disjoint in their keys.
+#[inline]
+fn segment_with<'s>(segments: &'s [Arc<Segment>], key: &[u8]) -> Result<Option<&'s Arc<Segment>>> {
+    if let [one] = segments {
+        return Ok(Some(one));
+    }
+    let (mut low, mut high) = (0, segments.len());
+    while let Some(middle) = segments.get(low + (high - low) / 2).filter(|_| low < high) {
+        if middle.stats()?.max_key.as_slice() < key {
+            low += (high - low) / 2 + 1;
+        } else {
+            high = low + (high - low) / 2;
+        }
+    }
+    Ok(segments.get(low))
+}
+
+fn memtable_sources(slot: &Arc<Slot>, window: TimeWindow, sources: &mut Vec<Source>) {
+    for run in slot.sorted_runs() {
+        sources.push(Source::Memtable(MemCursor::new(run, window)));
+    }
+}
+
+/// All updates of a collection, in order of `(key, val, ts)` and consolidated, with times below
+/// since at since.
+///
+/// # Invariants
+/// 1. After an error every later call returns the same error.
+pub struct Updates {
+    merge: MergeCursor<Source>,
+    since: Frontier,
+    pending: Vec<(Timestamp, i64)>,
+    next: usize,
+    started: bool,
+}
+
+impl Updates {
+    /// Everything in `frozen` memtables and `reads`. The caller has frozen the active memtable, so
+    /// that no commit is seen by halves.
+    pub(crate) fn new(id: CollectionId, since: Frontier, mem: &MemSet, reads: &ReadSet) -> Self {
+        let mut sources = Vec::new();
+        for frozen in &mem.frozen {
+            if let Some(slot) = frozen.memtable.slot(id) {
+                memtable_sources(&slot, TimeWindow::ALL, &mut sources);
+            }
+        }
+        for part in &reads.parts {
+            let segments = Arc::clone(&part.segments);
+            sources.push(Source::Segment(PartCursor::new(segments, part.window)));
+        }
+        let merge = MergeCursor::new(sources);
+        Self { merge, since, pending: Vec::new(), next: 0, started: false }
+    }
+
+    /// The next update, `None` after the last one.
+    #[expect(clippy::should_implement_trait, reason = "it lends; an Iterator cannot")]
+    pub fn next(&mut self) -> Result<Option<Update<'_>>> {
+        if !self.started {
+            self.started = true;
+            self.merge.seek_first()?;
+        }
+        while self.next >= self.pending.len() {
+            self.pending.clear();
+            self.next = 0;
+            let pending = &mut self.pending;
+            if !self.merge.next_group(|_, source| source.updates(pending))? {
+                return Ok(None);
+            }
+            advance_and_consolidate(&mut self.pending, self.since);
+        }
+        let Some(&(ts, diff)) = self.pending.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        Ok(Some(Update { key: self.merge.key(), val: self.merge.val(), ts, diff }))
+    }
+}
