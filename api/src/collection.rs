@@ -1,0 +1,417 @@
+//! [`Collection`]: a handle on one collection.
+
+use crate::{Codec, Commit, Error, Frontier, Result, Snapshot, Update, UpdateRows};
+use datestone_engine::collection::Description;
+use datestone_engine::db::{CollectionStats, Db};
+use datestone_engine::types::CollectionId;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Prefix of the metadata of collections with codecs; bytes on disk.
+const CODEC_META: &str = "codec:";
+
+/// A handle on one collection: cheap to clone, usable from any thread.
+///
+/// Keys and values are plain bytes unless the collection was opened with
+/// [`Datestone::typed`](crate::Datestone::typed).
+pub struct Collection<K: ?Sized = [u8], V: ?Sized = [u8]> {
+    pub(crate) db: Db,
+    pub(crate) id: CollectionId,
+    name: Arc<str>,
+    types: PhantomData<fn(&K, &V)>,
+}
+
+impl<K: ?Sized, V: ?Sized> Clone for Collection<K, V> {
+    fn clone(&self) -> Self {
+        let (db, name) = (self.db.clone(), Arc::clone(&self.name));
+        Self { db, id: self.id, name, types: PhantomData }
+    }
+}
+
+impl<K: ?Sized, V: ?Sized> fmt::Debug for Collection<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection").field("id", &self.id).field("name", &self.name).finish()
+    }
+}
+
+impl Collection {
+    pub(crate) fn raw(db: Db, description: Description) -> Self {
+        Self { db, id: description.id, name: description.name, types: PhantomData }
+    }
+}
+
+impl<K: Codec + ?Sized, V: Codec + ?Sized> Collection<K, V> {
+    /// What is stored with a collection of these codecs. Plain bytes need no word.
+    pub(crate) fn meta() -> String {
+        if (K::NAME, V::NAME) == (<[u8]>::NAME, <[u8]>::NAME) {
+            String::new()
+        } else {
+            format!("{CODEC_META}{}/{}", K::NAME, V::NAME)
+        }
+    }
+
+    pub(crate) fn new(db: Db, description: Description) -> Result<Self> {
+        let wanted = Self::meta();
+        if *description.meta != *wanted.as_bytes() {
+            return Err(Error::invalid(format!(
+                "collection '{}' was created with {}, not with '{wanted}'; open it with the same \
+                 types, or with `find` as plain bytes",
+                description.name,
+                datestone_engine::error::display_bytes(&description.meta),
+            )));
+        }
+        Ok(Self { db, id: description.id, name: description.name, types: PhantomData })
+    }
+
+    /// The name.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert_eq!(db.collection("orders")?.name(), "orders");
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Since, upper, sizes and counts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert_eq!(db.collection("orders")?.info()?.segments, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped.
+    pub fn info(&self) -> Result<CollectionInfo> {
+        Ok(self.db.collection_stats(self.id)?.into())
+    }
+
+    /// The first time that can still be read.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert_eq!(db.collection("orders")?.since()?, datestone::Frontier::at(0));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped.
+    pub fn since(&self) -> Result<Frontier> {
+        Ok(self.db.collection(self.id)?.since)
+    }
+
+    /// The first time that is not complete yet.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.collection("orders")?;
+    /// orders.advance_upper(8)?;
+    /// assert_eq!(orders.upper()?, datestone::Frontier::at(8));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped.
+    pub fn upper(&self) -> Result<Frontier> {
+        Ok(self.db.collection(self.id)?.upper)
+    }
+
+    /// Adds updates with times at or beyond upper, in any order. They become readable when upper
+    /// passes them. All or nothing; durable when the call returns (see
+    /// [`Options::durability`](crate::Options::durability)).
+    ///
+    /// ```
+    /// use datestone::Update;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.collection("orders")?;
+    /// orders.append(&[Update { key: b"k", val: b"v", ts: 3, diff: 1 }])?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` when an update lies below upper, or a key, value or multiplicity is out of bounds,
+    /// naming the first such update; nothing was written then. `Io`, `NoSpace`, `Poisoned`.
+    pub fn append(&self, updates: impl IntoIterator<Item: AsUpdate<K, V>>) -> Result<()> {
+        Commit::new(self.db.clone()).append(self, updates).run().map(drop)
+    }
+
+    /// Adds updates with `expected_upper <= ts < new_upper` and makes `new_upper` the upper, if
+    /// upper is `expected_upper`; otherwise changes nothing. What several writers that must not
+    /// write the same time twice use.
+    ///
+    /// ```
+    /// use datestone::ErrorKind;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// words.compare_and_append([("a", &(), 0, 1)], 0, 1)?;
+    /// let again = words.compare_and_append([("a", &(), 0, 1)], 0, 1);
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::UpperMismatch);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `UpperMismatch` with the actual upper; `Invalid` when `new_upper` is below `expected_upper`
+    /// or an update is outside of the bounds; and as [`append`](Self::append).
+    pub fn compare_and_append(
+        &self,
+        updates: impl IntoIterator<Item: AsUpdate<K, V>>,
+        expected_upper: impl Into<Frontier>,
+        new_upper: impl Into<Frontier>,
+    ) -> Result<()> {
+        Commit::new(self.db.clone())
+            .compare_and_append(self, updates, expected_upper, new_upper)
+            .run()
+            .map(drop)
+    }
+
+    /// Declares the times below `upper` complete: they can be read and nothing can be added to
+    /// them. An upper below the current one changes nothing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.collection("orders")?;
+    /// assert!(orders.snapshot(0).is_err());
+    /// orders.advance_upper(1)?;
+    /// assert_eq!(orders.snapshot(0)?.count()?, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped; `Io`, `NoSpace`, `Poisoned`.
+    pub fn advance_upper(&self, upper: impl Into<Frontier>) -> Result<()> {
+        Commit::new(self.db.clone()).advance_upper(self, upper).run().map(drop)
+    }
+
+    /// Allows the times below `ts` to be forgotten: they cannot be told apart from `ts` any longer,
+    /// and space is won by it. Returns the since in effect, which is greater when it was so before.
+    /// Snapshots that exist stay correct. Durable when the call returns.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.collection("orders")?;
+    /// assert_eq!(orders.compact_below(5)?.ts(), Some(5));
+    /// assert_eq!(orders.compact_below(3)?.ts(), Some(5));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped; `Io`, `NoSpace`, `Poisoned`.
+    pub fn compact_below(&self, ts: impl Into<Frontier>) -> Result<Frontier> {
+        Commit::new(self.db.clone()).compact_below(self, ts).run()?;
+        self.since()
+    }
+
+    /// The contents at `as_of`: cheap, blocks nobody, and stays as it is whatever happens to the
+    /// collection.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// words.append([("a", &(), 0, 1), ("b", &(), 0, 1)])?;
+    /// words.advance_upper(1)?;
+    /// assert_eq!(words.snapshot(0)?.count()?, 2);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Compacted` when `as_of` lies below since, `NotYet` when at upper or beyond; both name the
+    /// readable window.
+    pub fn snapshot(&self, as_of: u64) -> Result<Snapshot<K, V>> {
+        Ok(Snapshot::new(self.db.snapshot(self.id, as_of)?))
+    }
+
+    /// The contents at the latest readable time.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.collection("orders")?;
+    /// orders.advance_upper(10)?;
+    /// assert_eq!(orders.latest()?.as_of(), 9);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotYet` when no time is complete, `Compacted` when since has passed upper.
+    pub fn latest(&self) -> Result<Snapshot<K, V>> {
+        Ok(Snapshot::new(self.db.latest(self.id)?))
+    }
+
+    /// All updates, those at or beyond upper too, in order of `(key, val, ts)` and consolidated;
+    /// times below since come as since. What a dump holds.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// words.append([("a", &(), 7, 1), ("a", &(), 2, 1)])?;
+    /// let mut updates = words.updates()?;
+    /// assert_eq!(updates.next_update()?.map(|u| (u.ts, u.diff)), Some((2, 1)));
+    /// assert_eq!(updates.next_update()?.map(|u| (u.ts, u.diff)), Some((7, 1)));
+    /// assert_eq!(updates.next_update()?, None);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped.
+    pub fn updates(&self) -> Result<UpdateRows> {
+        Ok(UpdateRows::new(self.db.updates(self.id)?))
+    }
+
+    /// Flushes, then merges this collection into as few segments as possible, leaving out what
+    /// since allows to forget; does nothing when there is nothing to gain.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.collection("orders")?.compact()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`, `Corruption` or `Poisoned`.
+    pub fn compact(&self) -> Result<()> {
+        self.db.compact(Some(self.id))
+    }
+}
+
+/// What can be given as an update: [`Update`] (plain bytes), or `(key, val, ts, diff)` with a key
+/// and a value of the collection's types.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let ages = db.typed::<str, u64>("ages")?;
+/// ages.append([("alice", &41, 0, 1), ("bob", &23, 0, 1)])?;
+/// # Ok::<(), datestone::Error>(())
+/// ```
+pub trait AsUpdate<K: ?Sized, V: ?Sized> {
+    /// The key.
+    fn key(&self) -> &K;
+    /// The value.
+    fn val(&self) -> &V;
+    /// The time.
+    fn ts(&self) -> u64;
+    /// The change of multiplicity.
+    fn diff(&self) -> i64;
+}
+
+impl<K: ?Sized, V: ?Sized> AsUpdate<K, V> for (&K, &V, u64, i64) {
+    #[inline]
+    fn key(&self) -> &K {
+        self.0
+    }
+    #[inline]
+    fn val(&self) -> &V {
+        self.1
+    }
+    #[inline]
+    fn ts(&self) -> u64 {
+        self.2
+    }
+    #[inline]
+    fn diff(&self) -> i64 {
+        self.3
+    }
+}
+
+impl AsUpdate<[u8], [u8]> for Update<'_> {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.key
+    }
+    #[inline]
+    fn val(&self) -> &[u8] {
+        self.val
+    }
+    #[inline]
+    fn ts(&self) -> u64 {
+        self.ts
+    }
+    #[inline]
+    fn diff(&self) -> i64 {
+        self.diff
+    }
+}
+
+impl<K: ?Sized, V: ?Sized, U: AsUpdate<K, V>> AsUpdate<K, V> for &U {
+    #[inline]
+    fn key(&self) -> &K {
+        (**self).key()
+    }
+    #[inline]
+    fn val(&self) -> &V {
+        (**self).val()
+    }
+    #[inline]
+    fn ts(&self) -> u64 {
+        (**self).ts()
+    }
+    #[inline]
+    fn diff(&self) -> i64 {
+        (**self).diff()
+    }
+}
+
+/// Since, upper, sizes and counts of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CollectionInfo {
+    /// Its name.
+    pub name: String,
+    /// Its id, never reused.
+    pub id: u64,
+    /// First time that can still be read.
+    pub since: Frontier,
+    /// First time that is not complete yet.
+    pub upper: Frontier,
+    /// Opaque bytes stored with it.
+    pub meta: Vec<u8>,
+    /// Sealed runs.
+    pub runs: u64,
+    /// Segment files, those with updates ahead of upper included.
+    pub segments: u64,
+    /// Bytes of its segment files.
+    pub bytes: u64,
+    /// Updates in its segment files.
+    pub updates: u64,
+    /// Updates in segment files that compaction could remove now.
+    pub garbage_updates: u64,
+    /// Bytes that they take, about.
+    pub garbage_bytes: u64,
+    /// Updates in memory.
+    pub memtable_updates: u64,
+}
+
+impl From<CollectionStats> for CollectionInfo {
+    fn from(stats: CollectionStats) -> Self {
+        let CollectionStats { collection, .. } = &stats;
+        Self {
+            name: collection.description.name.to_string(),
+            id: collection.description.id.0,
+            since: collection.since,
+            upper: collection.upper,
+            meta: collection.description.meta.to_vec(),
+            runs: stats.runs,
+            segments: stats.segments,
+            bytes: stats.bytes,
+            updates: stats.updates,
+            garbage_updates: stats.garbage_updates,
+            garbage_bytes: stats.garbage_bytes,
+            memtable_updates: stats.memtable_updates,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! [`Datestone`]: a database.
+
+use crate::{
+    Codec, Collection, CollectionInfo, Commit, Options, Result, Snapshot, Stats, VerifyDepth,
+    VerifyReport,
+};
+use datestone_engine::db::Db;
+use datestone_engine::io::Env;
+use std::path::Path;
+
+/// An open database: a directory that one process at a time writes.
+///
+/// A handle is cheap to clone and may be used from any thread. The database is closed when
+/// [`close`](Self::close) is called or the last handle, collection and snapshot is gone; the latter
+/// is a best effort that has nobody to tell about an error, and loses nothing acknowledged.
+#[derive(Clone, Debug)]
+pub struct Datestone {
+    pub(crate) db: Db,
+}
+
+impl Datestone {
+    /// Opens the database in the directory `path` with default [`Options`], creating it when there
+    /// is none. Takes time in proportion to the log that was not flushed (64 MiB take a fraction of
+    /// a second), not to the data.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = datestone::Datestone::open(dir.path().join("data"))?;
+    /// db.close()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Locked` when another handle or process has it open, `Corruption` or `FormatTooNew` when the
+    /// files cannot be read, `Invalid` when the directory holds something else, `Io`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Opens the database in the directory `path`.
+    ///
+    /// ```
+    /// use datestone::{Datestone, ErrorKind, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let options = Options { create_if_missing: false, ..Options::default() };
+    /// let missing = Datestone::open_with(dir.path().join("data"), options);
+    /// assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `NotFound` when there is none and none is to be created; `Invalid`
+    /// when an option is out of bounds.
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Ok(Self { db: Db::open(Env::os(), path.as_ref(), options)? })
+    }
+
+    /// The collection `name` with keys and values that are plain bytes; created when there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.collection("orders")?;
+    /// assert_eq!(orders.name(), "orders");
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` when the name is empty, longer than 255 bytes or has control characters; and as
+    /// for any commit when it has to be created.
+    pub fn collection(&self, name: &str) -> Result<Collection> {
+        Collection::new(self.db.clone(), self.db.create_or_load(name, &[])?)
+    }
+
+    /// The collection `name` with typed keys and values; created when there is none. Its codecs are
+    /// stored with it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let ages = db.typed::<str, u64>("ages")?;
+    /// ages.append([("alice", &41, 0, 1)])?;
+    /// ages.advance_upper(1)?;
+    /// assert_eq!(ages.snapshot(0)?.get("alice")?, [(41, 1)]);
+    /// assert!(db.typed::<str, str>("ages").is_err());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`collection`](Self::collection); `Invalid` when it was created with other codecs.
+    pub fn typed<K: Codec + ?Sized, V: Codec + ?Sized>(
+        &self,
+        name: &str,
+    ) -> Result<Collection<K, V>> {
+        let meta = Collection::<K, V>::meta();
+        Collection::new(self.db.clone(), self.db.create_or_load(name, meta.as_bytes())?)
+    }
+
+    /// The existing collection `name`, whatever its codecs are, as plain bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert_eq!(db.find("orders").unwrap_err().kind(), datestone::ErrorKind::NotFound);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn find(&self, name: &str) -> Result<Collection> {
+        Ok(Collection::raw(self.db.clone(), self.db.find(name)?))
+    }
+
+    /// Drops the collection `name` with all its data; whether there was one. Its space comes back
+    /// when the drop is flushed; snapshots of it stay readable. The name can be used again.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.collection("orders")?;
+    /// assert!(db.drop_collection("orders")?);
+    /// assert!(!db.drop_collection("orders")?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for any commit.
+    pub fn drop_collection(&self, name: &str) -> Result<bool> {
+        self.db.drop_collection(name)
+    }
+
+    /// All collections, in order of their names.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.collection("b")?;
+    /// db.collection("a")?;
+    /// let names: Vec<_> = db.collections().into_iter().map(|c| c.name).collect();
+    /// assert_eq!(names, ["a", "b"]);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn collections(&self) -> Vec<CollectionInfo> {
+        self.db.collections().into_iter().map(CollectionInfo::from).collect()
+    }
+
+    /// Starts a commit that may cover any number of collections.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let from = db.typed::<str, i64>("from")?;
+    /// let to = db.typed::<str, i64>("to")?;
+    /// db.commit()
+    ///     .append(&from, [("alice", &100, 0, -1)])
+    ///     .append(&to, [("bob", &100, 0, 1)])
+    ///     .advance_upper(&from, 1)
+    ///     .advance_upper(&to, 1)
+    ///     .run()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn commit(&self) -> Commit {
+        Commit::new(self.db.clone())
+    }
+
+    /// Snapshots of several collections at one time, taken at one moment.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let (a, b) = (db.collection("a")?, db.collection("b")?);
+    /// db.commit().advance_upper(&a, 1).advance_upper(&b, 1).run()?;
+    /// assert_eq!(db.snapshots(&[&a, &b], 0)?.len(), 2);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Compacted` or `NotYet`, naming the first collection that cannot be read at `as_of`.
+    pub fn snapshots<K: ?Sized, V: ?Sized>(
+        &self,
+        collections: &[&Collection<K, V>],
+        as_of: u64,
+    ) -> Result<Vec<Snapshot<K, V>>> {
+        let ids: Vec<_> = collections.iter().map(|c| c.id).collect();
+        Ok(self.db.snapshots(&ids, as_of)?.into_iter().map(Snapshot::new).collect())
+    }
+
+    /// Makes every commit so far durable, those too that asked for less than `Fsync`.
+    ///
+    /// ```
+    /// use datestone::{Datestone, Durability, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let options = Options { durability: Durability::None, ..Options::default() };
+    /// let db = Datestone::open_with(dir.path(), options)?;
+    /// let set = db.typed::<u64, ()>("set")?;
+    /// for n in 0..1000 {
+    ///     set.append([(&n, &(), 0, 1)])?;
+    /// }
+    /// db.sync()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace` or `Poisoned`.
+    pub fn sync(&self) -> Result<()> {
+        self.db.sync()
+    }
+
+    /// Writes everything in memory to segments, so that the next open has no log to replay.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.flush()?;
+    /// assert_eq!(db.stats().memtable_bytes, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace` or `Poisoned`.
+    pub fn flush(&self) -> Result<()> {
+        self.db.flush()
+    }
+
+    /// Flushes, then merges each collection into as few segments as possible, leaving out what
+    /// since allows to forget. A collection that has nothing to gain is not rewritten.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.compact()?;
+    /// assert_eq!(db.stats().counts.compaction_write_bytes, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`, `Corruption` or `Poisoned`.
+    pub fn compact(&self) -> Result<()> {
+        self.db.compact(None)
+    }
+
+    /// Runs one background step (a flush, a piece of a merge, a log file made ready); whether there
+    /// was anything to do. For programs that open with `background_threads: 0`.
+    ///
+    /// ```
+    /// use datestone::{Datestone, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let options = Options { background_threads: 0, ..Options::default() };
+    /// let db = Datestone::open_with(dir.path(), options)?;
+    /// while db.maintain()? {}
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`, `Corruption` or `Poisoned`.
+    pub fn maintain(&self) -> Result<bool> {
+        self.db.step()
+    }
+
+    /// Sizes and counters.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert_eq!(db.stats().counts.updates, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.db.stats()
+    }
+
+    /// Checks the files. `progress` is told bytes checked so far and bytes in all.
+    ///
+    /// ```
+    /// use datestone::VerifyDepth;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert!(db.verify(VerifyDepth::Full, |_, _| {})?.is_clean());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io` when a file cannot be read. What is damaged is in the report.
+    pub fn verify(
+        &self,
+        depth: VerifyDepth,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<VerifyReport> {
+        self.db.verify(depth, progress)
+    }
+
+    /// Closes the database: makes everything durable, stops the background threads and gives the
+    /// lock back. Other handles, collections and the like of this database return `Closed` from
+    /// then on; snapshots stay readable. Nothing is flushed: the next open replays the log.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = datestone::Datestone::open(dir.path())?;
+    /// db.close()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace` or `Poisoned` when the last commits could not be made durable.
+    pub fn close(self) -> Result<()> {
+        self.db.close()
+    }
+}
