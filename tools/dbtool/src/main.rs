@@ -1,2 +1,64 @@
-//! dbtool.
-fn main() {}
+//! `dbtool`: loads, reads, verifies and compacts datestone databases.
+//!
+//! One module a command, in [`commands`]; the pure parts that they share stand beside it: the row
+//! form ([`row`], [`datum`]), readers ([`input`]), the dump ([`dump`]), output ([`output`]), failures and
+//! exit codes ([`failure`], [`exit`]).
+//!
+//! # Invariants
+//! 1. Data goes to stdout, everything else to stderr.
+//! 2. Every failure says what, why and the next command, and ends with its own exit code.
+//! 3. When the reader of stdout has gone the program ends silently.
+
+mod args;
+mod batch;
+mod commands;
+mod dates;
+mod datum;
+mod dump;
+mod exit;
+mod failure;
+mod input;
+mod interrupt;
+mod output;
+mod progress;
+mod row;
+mod store;
+
+use args::{Args, Command};
+use clap::Parser as _;
+use failure::{Failure, Result};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let command = args.command.name();
+    match interrupt::install().and_then(|()| run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Failure::Told(_) = &failure {
+                // Nobody is left to tell when stderr is closed; the exit code still does.
+                let _ = writeln!(std::io::stderr(), "dbtool: {command}: {failure}");
+            }
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
+    let Args { global, command } = args;
+    match command {
+        Command::Load(args) => commands::load::run(&global, &args),
+        Command::Info { db } => commands::info::run(&global, &db),
+        Command::Ls { db } => commands::ls::run(&global, &db),
+        Command::Stat { db, collection } => {
+            commands::stat::run(&global, &db, collection.as_deref())
+        }
+        Command::Get(args) => commands::get::run(&global, &args),
+        Command::Scan(args) => commands::scan::run(&global, &args),
+        Command::Dump(args) => commands::dump::run(&args),
+        Command::Verify(args) => commands::verify::run(&global, &args),
+        Command::Compact(args) => commands::compact::run(&global, &args),
+        Command::Demo { dir } => commands::demo::run(&global, dir),
+    }
+}

@@ -1,0 +1,267 @@
+//! The command line.
+
+use crate::datum::ArgBytes;
+use crate::dump::Mode;
+use crate::exit;
+use crate::input::RowFormat;
+use crate::output::Format;
+use crate::progress::Wanted;
+use crate::row::parse_ts;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{ArgGroup, Parser, Subcommand};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Loads, reads, verifies and compacts datestone databases
+#[derive(Debug, Parser)]
+#[command(name = "dbtool", version, after_help = exit::HELP, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// How data is written [default: jsonl for rows, table for all else]
+    #[arg(long, global = true, value_enum, hide_possible_values = false)]
+    pub(crate) format: Option<Format>,
+    /// Shows no progress bar, not on a terminal either
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Says nothing on stderr but failures
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+impl Global {
+    /// Whether progress may be shown.
+    pub(crate) fn progress(&self) -> Wanted {
+        if self.no_progress || self.quiet { Wanted::No } else { Wanted::Yes }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Load(Load),
+    /// Shows a database on one screen
+    Info {
+        /// The database's directory
+        db: PathBuf,
+    },
+    /// Lists the collections
+    Ls {
+        /// The database's directory
+        db: PathBuf,
+    },
+    /// Shows all that is known of a collection, or of the database
+    Stat {
+        /// The database's directory
+        db: PathBuf,
+        /// The collection [default: the database]
+        collection: Option<String>,
+    },
+    Get(Get),
+    Scan(Scan),
+    Dump(Dump),
+    Verify(Verify),
+    Compact(Compact),
+    /// Shows what datestone does on real data: the history of a Cargo.lock
+    Demo {
+        /// A new directory to work in [default: one in the system's temporary directory]
+        dir: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    /// The command's name.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "load",
+            Self::Info { .. } => "info",
+            Self::Ls { .. } => "ls",
+            Self::Stat { .. } => "stat",
+            Self::Get(_) => "get",
+            Self::Scan(_) => "scan",
+            Self::Dump(_) => "dump",
+            Self::Verify(_) => "verify",
+            Self::Compact(_) => "compact",
+            Self::Demo { .. } => "demo",
+        }
+    }
+}
+
+/// Loads rows into a collection, or restores a dump
+///
+/// A row is a line {"key": .., "val": .., "ts": n, "diff": n}; in CSV the header names these
+/// columns. Rows come in order of ts: upper advances as time passes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Load {
+    /// The database's directory; made when it does not exist
+    pub(crate) db: PathBuf,
+    /// The collection; made when it does not exist
+    #[arg(required_unless_present = "dump", conflicts_with = "dump")]
+    pub(crate) collection: Option<String>,
+    /// The file, plain or .zst; - is stdin
+    #[arg(default_value = "-", conflicts_with = "dump")]
+    pub(crate) file: PathBuf,
+    /// Updates in a commit
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub(crate) batch: NonZeroUsize,
+    /// Leaves upper at the last ts, so that more updates of that time may follow
+    #[arg(long, conflicts_with = "dump")]
+    pub(crate) open_ended: bool,
+    /// Takes rows in any order of ts: upper advances at the end only
+    #[arg(long, conflicts_with = "dump")]
+    pub(crate) unordered: bool,
+    /// Prints {"rows": total, "upper": u} after each durable commit
+    #[arg(long, conflicts_with = "dump")]
+    pub(crate) ack: bool,
+    /// Goes on where the last durable commit of a stopped load of the same input ended
+    #[arg(long, conflicts_with = "dump")]
+    pub(crate) resume: bool,
+    /// How rows are written [default: as the file's name says]
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "dump")]
+    pub(crate) input: Option<RowFormat>,
+    /// Restores a dump (plain or .zst; - is stdin) instead
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dump: Option<PathBuf>,
+    /// Keeps what there is of a dump that is cut short
+    #[arg(long, requires = "dump", conflicts_with = "collection")]
+    pub(crate) allow_partial: bool,
+}
+
+/// Prints the rows of one key
+#[derive(Debug, clap::Args)]
+pub(crate) struct Get {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// The key: text, or {"b64": ".."}
+    #[arg(value_parser = bytes())]
+    pub(crate) key: ArgBytes,
+    /// The time to read as of [default: the latest readable]
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) as_of: Option<u64>,
+}
+
+/// Prints rows in order of key and value
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scan {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// The time to read as of [default: the latest readable]
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) as_of: Option<u64>,
+    /// Only keys that begin with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<ArgBytes>,
+    /// Only keys from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<ArgBytes>,
+    /// Only keys below this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<ArgBytes>,
+    /// Last row first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most so many rows
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Prints the number of rows instead
+    #[arg(long)]
+    pub(crate) count: bool,
+}
+
+/// Writes the database as text, from which load --dump restores it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Dump {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection [default: all]
+    pub(crate) collection: Option<String>,
+    /// What to dump of each collection
+    #[arg(long, value_enum, default_value = "updates")]
+    pub(crate) mode: Mode,
+    /// The time of --mode snapshot [default: the latest readable]
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) as_of: Option<u64>,
+}
+
+/// Checks that the files are what was written
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("depth"))]
+pub(crate) struct Verify {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// Headers, trailers and sections only (the default)
+    #[arg(long, group = "depth")]
+    pub(crate) quick: bool,
+    /// Every block, row order, counts and indexes too
+    #[arg(long, group = "depth")]
+    pub(crate) full: bool,
+}
+
+/// Merges segments, and with --below forgets history
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compact {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection [default: all]
+    pub(crate) collection: Option<String>,
+    /// Raises since to T first: what was before it can no longer be told apart
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) below: Option<u64>,
+}
+
+/// Parses bytes that need not be UTF-8.
+fn bytes() -> impl clap::builder::TypedValueParser<Value = ArgBytes> {
+    OsStringValueParser::new().try_map(|arg| ArgBytes::parse(&arg))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for bad in [
+            "load db",
+            "load db c --dump f",
+            "load db --allow-partial c",
+            "load db c --batch 0",
+            "get db c",
+            "get db c k --as-of -1",
+            "get db c k --as-of 2019-03-01",
+            "get db c {\"b64\":1}",
+            "scan db c --prefix a --from b",
+            "verify db --quick --full",
+            "compact db --below x",
+        ] {
+            let words = std::iter::once("dbtool").chain(bad.split(' '));
+            let error = Args::try_parse_from(words).expect_err(bad);
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_text_or_base64() {
+        let words = ["dbtool", "get", "db", "c", r#"{"b64":"/w=="}"#, "--format", "tsv"];
+        let args = Args::try_parse_from(words).unwrap();
+        assert_eq!(args.global.format, Some(Format::Tsv));
+        let Command::Get(get) = args.command else { panic!("get") };
+        assert_eq!(get.key, ArgBytes(vec![0xff]));
+    }
+}

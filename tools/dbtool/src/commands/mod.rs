@@ -1,0 +1,26 @@
+//! The commands, one module each.
+
+pub(crate) mod compact;
+pub(crate) mod demo;
+pub(crate) mod dump;
+pub(crate) mod get;
+pub(crate) mod info;
+pub(crate) mod load;
+pub(crate) mod ls;
+mod position;
+mod restore;
+pub(crate) mod scan;
+pub(crate) mod stat;
+pub(crate) mod verify;
+
+use crate::args::Global;
+use std::fmt;
+use std::io::Write as _;
+
+/// Tells a person something that is not data.
+fn note(global: &Global, text: impl fmt::Display) {
+    if !global.quiet {
+        // Whoever closed stderr does not want to know.
+        let _ = writeln!(std::io::stderr(), "dbtool: {text}");
+    }
+}
