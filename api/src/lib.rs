@@ -46,6 +46,11 @@
 //! failed write or sync of the log the database reads on but refuses writes (`Poisoned`) until it
 //! is opened again, which recovers every acknowledged commit.
 
+/// The README's example compiles; the quick start above, which is the same, runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod codec;
 mod collection;
 mod commit;

@@ -150,3 +150,6 @@ impl Catalog {
         ))
     }
 }
+
+#[cfg(all(test, datestone_loom))]
+mod loom;

@@ -37,7 +37,7 @@ pub struct Options {
     pub create_if_missing: bool,
     /// Size at which a memtable is frozen and flushed, in bytes (default: 64 MiB, at least 64 KiB).
     pub memtable_bytes: usize,
-    /// Size of a WAL file, in bytes (default: 64 MiB, at least 64 KiB).
+    /// Size of a WAL file, in bytes (default: 64 MiB, at least 64 KiB, a multiple of 4 KiB).
     pub wal_file_bytes: u64,
     /// Background threads (default: 1). With 0 nothing happens in the background: the caller runs
     /// the steps, and a commit that finds no room runs one itself.
@@ -91,6 +91,13 @@ impl Options {
                 self.wal_file_bytes,
                 limits::WAL_FILE_BYTES_MIN,
                 limits::WAL_FILE_BYTES_MAX
+            )));
+        }
+        if !self.wal_file_bytes.is_multiple_of(limits::WAL_FILE_BYTES_UNIT) {
+            return Err(Error::invalid(format!(
+                "wal_file_bytes is {}, must be a multiple of {}",
+                self.wal_file_bytes,
+                limits::WAL_FILE_BYTES_UNIT
             )));
         }
         if self.background_threads > limits::BACKGROUND_THREADS_MAX {

@@ -4,7 +4,7 @@
 //! `leader` -> `Worker::flushing` / `Worker::merging` -> `installer` -> `catalog`. Nobody waits for
 //! a thread while holding `installer` or `catalog`.
 
-use crate::catalog::{Catalog, Frozen, MemSet};
+use crate::catalog::{Frozen, MemSet};
 use crate::collection::{Collection, Description};
 use crate::commit::Commit;
 use crate::config::{Durability, Options};
@@ -510,14 +510,4 @@ impl Leader {
         }
         Ok(last)
     }
-}
-
-/// What readers see of a database that was just recovered.
-pub(crate) fn first_catalog(
-    state: &WriteState,
-    reads: std::collections::HashMap<CollectionId, Arc<crate::catalog::ReadSet>>,
-    frozen: Vec<Arc<Frozen>>,
-) -> Catalog {
-    let mem = MemSet { active: Arc::clone(&state.active), frozen };
-    Catalog::new(state.collections.clone(), reads, Arc::new(mem))
 }

@@ -23,6 +23,7 @@ use crate::install::{Shared, Warmth, head};
 use crate::manifest::ManifestState;
 use crate::memtable::{MemCursor, Slot};
 use crate::segment::Segment;
+use crate::sync;
 use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ fn collection_at_freeze(frozen: &Frozen, id: CollectionId) -> Option<&Collection
 }
 
 /// Writes one collection's updates: sorted, consolidated, sealed ones apart from future ones.
-fn write_slot(shared: &Shared, slot: &Arc<Slot>, collection: &Collection) -> Result<Written> {
+fn write_slot(shared: &Shared, slot: &sync::Arc<Slot>, collection: &Collection) -> Result<Written> {
     let Some(run) = slot.sort_all() else { return Ok(Written::default()) };
     let id = slot.collection();
     let part = || {

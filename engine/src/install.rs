@@ -76,7 +76,11 @@ impl Shared {
             ..SegmentOptions::default()
         };
         let identity = self.identity(collection);
-        SegmentWriter::create(&self.env.fs, &self.dir, id, identity, options)
+        let mut writer = SegmentWriter::create(&self.env.fs, &self.dir, id, identity, options)?;
+        if self.options.background_threads > 0 {
+            writer.write_behind(Arc::clone(&self.env.threads));
+        }
+        Ok(writer)
     }
 
     pub(crate) const fn identity(&self, collection: CollectionId) -> SegmentIdentity {

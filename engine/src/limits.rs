@@ -42,6 +42,8 @@ pub const MEMTABLE_BYTES_MAX: usize = 4 << 30;
 pub const WAL_FILE_BYTES_MIN: u64 = 64 << 10;
 /// Largest WAL file, in bytes.
 pub const WAL_FILE_BYTES_MAX: u64 = 4 << 30;
+/// The length of a WAL file is a multiple of this, in bytes.
+pub const WAL_FILE_BYTES_UNIT: u64 = 4096;
 /// Most background threads.
 pub const BACKGROUND_THREADS_MAX: usize = 64;
 /// Frozen memtables that may wait for their flush; a commit that would need one more waits.

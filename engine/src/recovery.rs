@@ -8,10 +8,9 @@
 //! the tables of what is found and what is done. Time and memory are bounded by the log that was
 //! not flushed, not by the data: segments are mapped, not read.
 
-use crate::catalog::{Frozen, ReadSet};
+use crate::catalog::{Catalog, Frozen, MemSet, ReadSet};
 use crate::collection::{Collection, Collections, Description};
 use crate::config::Options;
-use crate::db::first_catalog;
 use crate::error::{Error, Result};
 use crate::install::{Installer, Shared};
 use crate::io::{Env, LockOwner};
@@ -93,7 +92,8 @@ pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovere
             reads.insert(*id, Arc::new(installer.read_set(&known.runs)?));
         }
     }
-    let catalog = first_catalog(&state, reads, frozen);
+    let mem = MemSet { active: Arc::clone(&state.active), frozen };
+    let catalog = Catalog::new(state.collections.clone(), reads, Arc::new(mem));
     let shared = Shared {
         env,
         dir: dir.into(),

@@ -9,6 +9,7 @@ use crate::found::Found;
 use crate::memtable::{MemCursor, Memtable, Slot};
 use crate::read::{MergeCursor, PartCursor, RangeSpec, Rows, Source};
 use crate::segment::Segment;
+use crate::sync;
 use crate::types::{CollectionId, Frontier, TimeWindow, Timestamp, Update};
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub struct Snapshot(Arc<Inner>);
 struct Inner {
     name: Arc<str>,
     as_of: Timestamp,
-    memtables: Vec<(Arc<Memtable>, Arc<Slot>)>,
+    memtables: Vec<(Arc<Memtable>, sync::Arc<Slot>)>,
     reads: Arc<ReadSet>,
 }
 
@@ -117,7 +118,7 @@ fn segment_with<'s>(segments: &'s [Arc<Segment>], key: &[u8]) -> Result<Option<&
     Ok(segments.get(low))
 }
 
-fn memtable_sources(slot: &Arc<Slot>, window: TimeWindow, sources: &mut Vec<Source>) {
+fn memtable_sources(slot: &sync::Arc<Slot>, window: TimeWindow, sources: &mut Vec<Source>) {
     for run in slot.sorted_runs() {
         sources.push(Source::Memtable(MemCursor::new(run, window)));
     }

@@ -40,6 +40,8 @@ pub const BLOCK_COUNT_MAX: usize = u16::MAX as usize;
 
 /// Updates of an entry that are looked at one by one; in a longer list times are searched.
 const SHORT_LIST: usize = 12;
+/// A key with so many entries has its sums computed in one go.
+const DEEP_KEY: usize = 8;
 
 /// Constants of this module under their names in FORMAT.md.
 pub const CONSTANTS: &[SpecConstant] = &[
@@ -392,6 +394,82 @@ impl BlockShape {
             updates = start..end;
         }
         updates.map(|update| i128::from(self.diff(bytes, update))).sum()
+    }
+
+    /// Calls `visit` with every one of `entries` that has a sum other than zero in `window`, and
+    /// that sum. For the keys with a deep history: widths are told apart once, not per update.
+    #[inline]
+    pub fn each_sum(
+        &self,
+        bytes: &[u8],
+        entries: Range<u32>,
+        window: TimeWindow,
+        covered: bool,
+        mut visit: impl FnMut(u32, i128),
+    ) {
+        let narrow = matches!(self.ts_width, 0 | 1 | 2 | 4) && matches!(self.diff_width, 0 | 1);
+        if entries.len() < DEEP_KEY || self.update_ends_at == 0 || !narrow {
+            for entry in entries {
+                let sum = self.sum(bytes, entry, window, covered);
+                if sum != 0 {
+                    visit(entry, sum);
+                }
+            }
+            return;
+        }
+        if window.last < self.ts_base || window.last < window.first {
+            return;
+        }
+        let ts_width = if covered { 0 } else { self.ts_width };
+        match (ts_width, self.diff_width) {
+            (0, 0) => self.each_sum_of::<0, 0>(bytes, entries, window, &mut visit),
+            (0, _) => self.each_sum_of::<0, 1>(bytes, entries, window, &mut visit),
+            (1, 0) => self.each_sum_of::<1, 0>(bytes, entries, window, &mut visit),
+            (1, _) => self.each_sum_of::<1, 1>(bytes, entries, window, &mut visit),
+            (2, 0) => self.each_sum_of::<2, 0>(bytes, entries, window, &mut visit),
+            (2, _) => self.each_sum_of::<2, 1>(bytes, entries, window, &mut visit),
+            (_, 0) => self.each_sum_of::<4, 0>(bytes, entries, window, &mut visit),
+            (_, _) => self.each_sum_of::<4, 1>(bytes, entries, window, &mut visit),
+        }
+    }
+
+    /// [`BlockShape::each_sum`] for one pair of widths; time width 0 means that all are inside.
+    fn each_sum_of<const TS_WIDTH: usize, const DIFF_WIDTH: usize>(
+        &self,
+        bytes: &[u8],
+        entries: Range<u32>,
+        window: TimeWindow,
+        visit: &mut dyn FnMut(u32, i128),
+    ) {
+        let updates = self.updates_of(bytes, entries.start).start as usize
+            ..self.updates_of(bytes, entries.end - 1).end as usize;
+        let column = |at: u32, width: usize| {
+            let at = at as usize;
+            slice_at(bytes, at + updates.start * width, at + updates.end * width)
+        };
+        let (times, diffs) = (column(self.ts_at, TS_WIDTH), column(self.diffs_at, DIFF_WIDTH));
+        let first = window.first.saturating_sub(self.ts_base);
+        let span = window.last.saturating_sub(self.ts_base).wrapping_sub(first);
+        let mut start = 0;
+        for entry in entries {
+            let ends_at = self.update_ends_at as usize + entry as usize * 2;
+            let end = usize::from(u16_at(bytes, ends_at)).wrapping_sub(updates.start);
+            let mut sum = 0_i64;
+            for update in start..end {
+                let ts = match TS_WIDTH {
+                    1 => u64::from(u8_at(times, update)),
+                    2 => u64::from(u16_at(times, update * 2)),
+                    4 => u64::from(u32_at(times, update * 4)),
+                    _ => first,
+                };
+                let diff = if DIFF_WIDTH == 0 { 1 } else { u8_at(diffs, update) as i8 };
+                sum += i64::from(diff) & -i64::from(ts.wrapping_sub(first) <= span);
+            }
+            start = end;
+            if sum != 0 {
+                visit(entry, i128::from(sum));
+            }
+        }
     }
 
     /// The end of those `updates` whose times satisfy `before`; they come first, as times ascend.

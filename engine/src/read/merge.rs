@@ -20,6 +20,7 @@
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 
 /// In which order entries are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,24 +290,32 @@ impl<C: Cursor> MergeCursor<C> {
         }
     }
 
-    /// Plays the games of one source that has moved, from its leaf to the root.
+    /// Plays the games of one source that has moved, from its leaf to the root. The winner so far
+    /// is kept in scalars, and the swap is done without a branch: who wins cannot be predicted.
     #[inline]
-    fn replay(&mut self, source: usize) {
-        let mut winner = self.player(source);
-        let mut node = (self.players.len() + source) / 2;
+    fn replay(&mut self, moved: usize) {
+        let Player { mut head, mut source, mut tied } = self.player(moved);
+        let mut node = (self.players.len() + moved) / 2;
         while node > 0 {
-            let loser = self.players[node];
-            if loser.head < winner.head {
-                self.players[node] = winner;
-                winner = loser;
-            } else if loser.head == winner.head {
-                let (first, second) = self.play(winner, loser);
-                winner = first;
+            let loser = &mut self.players[node];
+            let other = *loser;
+            if other.head == head {
+                let (first, second) = self.play(Player { head, source, tied }, other);
                 self.players[node] = second;
+                (head, source, tied) = (first.head, first.source, first.tied);
+            } else {
+                let loses = other.head < head;
+                loser.head = select_unpredictable(loses, head, other.head);
+                loser.source = select_unpredictable(loses, source, other.source);
+                loser.tied = select_unpredictable(loses, tied, other.tied);
+                head = select_unpredictable(loses, other.head, head);
+                source = select_unpredictable(loses, other.source, source);
+                tied = select_unpredictable(loses, other.tied, tied);
             }
             node /= 2;
         }
-        self.players[0] = winner;
+        let winner = &mut self.players[0];
+        (winner.head, winner.source, winner.tied) = (head, source, tied);
     }
 
     /// Winner and loser of one game.

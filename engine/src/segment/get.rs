@@ -110,16 +110,12 @@ fn gather_block<'s>(
         return;
     }
     let (shape, covered) = (&row.shape, window.covers(row.window));
-    for entry in shape.entries_of(bytes.as_slice(), key) {
-        let sum = shape.sum(bytes.as_slice(), entry, window, covered);
-        if sum != 0 {
-            let val = match bytes {
-                BlockBytes::Mapped(bytes) => ValRef::Borrowed(shape.val(bytes, entry)),
-                BlockBytes::Decoded(bytes) => {
-                    ValRef::Shared(bytes.slice_ref(shape.val(bytes, entry)))
-                }
-            };
-            found.push(val, sum);
-        }
-    }
+    let entries = shape.entries_of(bytes.as_slice(), key);
+    shape.each_sum(bytes.as_slice(), entries, window, covered, |entry, sum| {
+        let val = match bytes {
+            BlockBytes::Mapped(bytes) => ValRef::Borrowed(shape.val(bytes, entry)),
+            BlockBytes::Decoded(bytes) => ValRef::Shared(bytes.slice_ref(shape.val(bytes, entry))),
+        };
+        found.push(val, sum);
+    });
 }

@@ -29,6 +29,7 @@ mod get;
 mod output;
 mod reader;
 mod verify;
+mod write_behind;
 mod writer;
 
 #[cfg(test)]

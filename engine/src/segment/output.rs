@@ -1,7 +1,11 @@
 //! [`Output`]: the file that a segment writer appends to, in large writes.
+//!
+//! Where it may have a thread, it writes and syncs behind the back of whoever encodes, so that a
+//! merge waits for the device only at its end.
 
+use super::write_behind::WriteBehind;
 use crate::error::{Error, Result};
-use crate::io::{File, Fs, OpenMode};
+use crate::io::{File, Fs, OpenMode, Threads};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +22,9 @@ pub(super) struct Output {
     buffer: Vec<u8>,
     written: u64,
     sealed: bool,
+    /// Where the thread that writes comes from, if there may be one.
+    threads: Option<Arc<dyn Threads>>,
+    behind: Option<WriteBehind>,
 }
 
 impl Output {
@@ -26,7 +33,13 @@ impl Output {
         let file =
             fs.open(&path, OpenMode::CreateNew).map_err(|e| Error::io("creating", &path, e))?;
         let fs = Arc::clone(fs);
-        Ok(Self { fs, path, file, buffer: Vec::new(), written: 0, sealed: false })
+        let (threads, behind) = (None, None);
+        Ok(Self { fs, path, file, buffer: Vec::new(), written: 0, sealed: false, threads, behind })
+    }
+
+    /// Lets a thread write, once there is enough to be worth one.
+    pub(super) fn set_threads(&mut self, threads: Arc<dyn Threads>) {
+        self.threads = Some(threads);
     }
 
     /// Where the next byte goes.
@@ -40,7 +53,8 @@ impl Output {
             self.flush()?;
         }
         if bytes.len() >= WRITE_LEN {
-            return self.write(bytes);
+            self.buffer.extend_from_slice(bytes);
+            return self.flush();
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -55,31 +69,45 @@ impl Output {
     /// Writes what is left and syncs the file, which stays from then on.
     pub(super) fn seal(&mut self) -> Result<()> {
         self.flush()?;
+        if let Some(behind) = self.behind.take() {
+            behind.finish().map_err(|e| Error::io("writing", &self.path, e))?;
+        }
         self.file.sync().map_err(|e| Error::io("syncing", &self.path, e))?;
         self.sealed = true;
         Ok(())
     }
 
+    /// Gives the buffer to the file, or to the thread that writes it.
     fn flush(&mut self) -> Result<()> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let result = self.write(&buffer);
-        self.buffer = buffer;
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if self.behind.is_none()
+            && let Some(threads) =
+                self.threads.as_deref().filter(|_| self.buffer.len() >= WRITE_LEN / 2)
+        {
+            // Without a thread it is written here.
+            self.behind = WriteBehind::start(threads, Arc::clone(&self.file), self.written).ok();
+            self.threads = None;
+        }
+        let len = self.buffer.len() as u64;
+        let result = match &mut self.behind {
+            Some(behind) => behind.write(&mut self.buffer),
+            None => self.file.write_all_at(&self.buffer, self.written),
+        };
         self.buffer.clear();
-        result
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file
-            .write_all_at(bytes, self.written)
-            .map_err(|e| Error::io("writing", &self.path, e))?;
-        self.written += bytes.len() as u64;
-        Ok(())
+        self.written += len;
+        result.map_err(|e| Error::io("writing", &self.path, e))
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
         if !self.sealed {
+            if let Some(behind) = self.behind.take() {
+                // The file is removed: how its writing went is of no interest.
+                let _ = behind.finish();
+            }
             // What cannot be removed now is an orphan, and the next open removes it.
             let _ = self.fs.remove_file(&self.path);
         }

@@ -142,11 +142,20 @@ fn entries_strategy(count_max: usize) -> impl Strategy<Value = Vec<Entry>> {
         1 => prop::collection::vec(update_strategy(), 1..12),
     ];
     let plain = prop::collection::vec((key_strategy(), val, updates), 1..count_max);
-    // Half of the cases at one time with diff one, so that columns are left out.
-    (plain, any::<bool>()).prop_map(|(mut entries, trivial): (Vec<Entry>, bool)| {
+    // Some cases at one time with diff one, so that columns are left out; some with few keys that
+    // have a deep history.
+    (plain, 0_u64..6).prop_map(|(mut entries, shape): (Vec<Entry>, u64)| {
         for entry in &mut entries {
-            if trivial {
-                entry.2 = vec![(5, 1)];
+            match shape {
+                0 | 1 => entry.2 = vec![(5, 1)],
+                2..=4 => {
+                    entry.0.truncate(1);
+                    entry.0.iter_mut().for_each(|byte| *byte %= 2);
+                    for (ts, diff) in &mut entry.2 {
+                        (*ts, *diff) = (*ts % [9, 5000, 1 << 20][shape as usize - 2], *diff % 3);
+                    }
+                }
+                _ => {}
             }
             entry.2.sort_unstable();
         }
@@ -175,7 +184,7 @@ proptest! {
     fn gives_back_what_was_pushed(
         entries in entries_strategy(120),
         options in options_strategy(),
-        times in (any::<u64>(), any::<u64>(), 0_usize..3),
+        times in (any::<u64>(), any::<u64>(), 0_usize..4),
         strangers in prop::collection::vec(key_strategy(), 0..20),
     ) {
         let segment = segment(options, &entries);
@@ -194,6 +203,7 @@ proptest! {
         let window = match times.2 {
             0 => TimeWindow::ALL,
             1 => TimeWindow { first: times.0 % 8, last: times.1 % 9 },
+            2 => TimeWindow { first: 0, last: times.1 % 5000 },
             _ => TimeWindow { first: times.0.min(times.1), last: times.0.max(times.1) },
         };
         let seen = in_window(&entries, window);

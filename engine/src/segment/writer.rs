@@ -26,7 +26,7 @@ use crate::format::segment_footer::{
 };
 use crate::format::segment_stats::SegmentStats;
 use crate::format::{crc32, key_hash};
-use crate::io::Fs;
+use crate::io::{Fs, Threads};
 use crate::limits::{
     BLOCK_LEN_TARGET, ENTRY_UPDATES_MAX, KEY_LEN_MAX, SEGMENT_BLOCKS_MAX, SEGMENT_LEN_TARGET,
     VAL_LEN_MAX,
@@ -142,6 +142,12 @@ impl SegmentWriter {
     #[must_use]
     pub const fn id(&self) -> SegmentId {
         self.header.segment
+    }
+
+    /// Lets a thread write the file behind the writer's back, once it is worth one. What is written
+    /// is the same.
+    pub fn write_behind(&mut self, threads: Arc<dyn Threads>) {
+        self.output.set_threads(threads);
     }
 
     /// Bytes of the blocks closed so far, before compression.

@@ -173,3 +173,36 @@ fn help_goes_to_stdout_and_names_the_exit_codes() {
     );
     place.run("--version").success().stdout_eq(str!["dbtool [..]\n"]);
 }
+
+/// The one file of the database whose name ends (or begins) like this, with one byte changed.
+fn damage(place: &Place, is_it: impl Fn(&str) -> bool, at: usize) {
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(place.path().join("db")).unwrap() {
+        let path = entry.unwrap().path();
+        if is_it(path.file_name().unwrap().to_str().unwrap()) {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[at] ^= 0x55;
+            std::fs::File::create(&path).unwrap().write_all(&bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+}
+
+#[test]
+fn a_damaged_block_is_4_and_names_file_and_offset() {
+    let place = Place::with_fruit();
+    place.run("compact db --quiet").success();
+    damage(&place, |name| name.ends_with(".seg"), 100);
+    let expected = "dbtool: verify: [..]corruption in db/[..].seg at offset [..]: [..]\n...\n";
+    place.run("verify db --full").code(4).stdout_eq("").stderr_eq(expected);
+    place.run("scan db fruit").code(4);
+}
+
+#[test]
+fn a_damaged_manifest_is_4() {
+    let place = Place::with_fruit();
+    damage(&place, |name| name.starts_with("MANIFEST-"), 3);
+    let expected = "dbtool: ls: [..]corruption in db/MANIFEST-[..] at offset [..]: [..]\n";
+    place.run("ls db").code(4).stdout_eq("").stderr_eq(expected);
+}

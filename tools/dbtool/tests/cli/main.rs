@@ -10,6 +10,7 @@ mod dump;
 mod exit;
 mod load;
 mod read;
+mod readme;
 
 use snapbox::cmd::{Command, cargo_bin};
 use std::fs::File;
