@@ -1,0 +1,32 @@
+//! The integration tests of datestone, one binary.
+//!
+//! | module | what it shows |
+//! | --- | --- |
+//! | `api` | what the public interface promises, call by call, and each kind of error |
+//! | `merge_under_way` | what may happen between two steps of a merge |
+//! | `model` | random histories agree with a sorted list of updates at every legal time |
+//! | `oracle` | real data has the hashes that an independent oracle computed |
+//! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
+//! | `corruption` | damage at rest gives right data or a typed error |
+//! | `format_spec` | FORMAT.md and the code say the same |
+//! | `golden` | files written by earlier builds are read, and written again byte for byte |
+//! | `tidy` | layers, hollow assertions and plain sources |
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod corruption;
+#[cfg(test)]
+mod format_spec;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod merge_under_way;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod power_cut;
+#[cfg(test)]
+mod tidy;
