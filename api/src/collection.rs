@@ -15,6 +15,15 @@ const CODEC_META: &str = "codec:";
 ///
 /// Keys and values are plain bytes unless the collection was opened with
 /// [`Datestone::typed`](crate::Datestone::typed).
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let words: datestone::Collection = db.collection("words")?;
+/// let ages: datestone::Collection<str, u64> = db.typed("ages")?;
+/// assert_eq!((words.name(), ages.name()), ("words", "ages"));
+/// # Ok::<(), datestone::Error>(())
+/// ```
 pub struct Collection<K: ?Sized = [u8], V: ?Sized = [u8]> {
     pub(crate) db: Db,
     pub(crate) id: CollectionId,
@@ -367,6 +376,15 @@ impl<K: ?Sized, V: ?Sized, U: AsUpdate<K, V>> AsUpdate<K, V> for &U {
 }
 
 /// Since, upper, sizes and counts of a collection.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// db.collection("words")?;
+/// let infos: Vec<datestone::CollectionInfo> = db.collections();
+/// assert_eq!((infos[0].name.as_str(), infos[0].updates), ("words", 0));
+/// # Ok::<(), datestone::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CollectionInfo {

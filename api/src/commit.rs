@@ -8,6 +8,15 @@ use datestone_engine::types::Update;
 /// A commit over any number of collections: one record of the log, all or nothing, visible at
 /// once. Made by [`Datestone::commit`](crate::Datestone::commit); nothing happens before
 /// [`run`](Self::run).
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let commit: datestone::Commit = db.commit().create("words", b"");
+/// commit.run()?;
+/// assert!(db.find("words").is_ok());
+/// # Ok::<(), datestone::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a commit does nothing until it is run"]
 pub struct Commit {
@@ -17,6 +26,14 @@ pub struct Commit {
 }
 
 /// What a commit left behind.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let committed: datestone::Committed = db.commit().create("words", b"").run()?;
+/// assert_eq!(committed.seqno, 1);
+/// # Ok::<(), datestone::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {

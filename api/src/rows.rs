@@ -9,6 +9,17 @@ use std::marker::PhantomData;
 pub use datestone_engine::read::Row;
 
 /// A row with a decoded key and value.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let words = db.typed::<str, u64>("words")?;
+/// words.append([("a", &7, 0, 1)])?;
+/// words.advance_upper(1)?;
+/// let rows = words.snapshot(0)?.iter().collect::<datestone::Result<Vec<_>>>()?;
+/// assert_eq!((rows[0].key.as_str(), rows[0].val, rows[0].diff), ("a", 7, 1));
+/// # Ok::<(), datestone::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnedRow<K, V> {
     /// The key.
@@ -22,7 +33,18 @@ pub struct OwnedRow<K, V> {
 /// The rows of a range of a snapshot, in order of `(key, val)` bytes, each once.
 ///
 /// [`next_row`](Self::next_row) lends each row where it lies and is the fast way; as an [`Iterator`]
-/// it decodes each row. After an error it returns that error for ever.
+/// it decodes each row. After an error `next_row` returns that error for ever.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let words = db.typed::<str, ()>("words")?;
+/// words.append([("a", &(), 0, 1), ("b", &(), 0, 1)])?;
+/// words.advance_upper(1)?;
+/// let rows: datestone::Rows<str, ()> = words.snapshot(0)?.iter();
+/// assert_eq!(rows.count(), 2);
+/// # Ok::<(), datestone::Error>(())
+/// ```
 pub struct Rows<K: ?Sized = [u8], V: ?Sized = [u8]> {
     rows: read::Rows<read::Source>,
     types: PhantomData<fn(&K, &V)>,
@@ -102,6 +124,14 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Iterator for Rows<K, V> {
 
 /// The updates of a collection, in order of `(key, val, ts)`; made by
 /// [`Collection::updates`](crate::Collection::updates).
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let mut updates: datestone::UpdateRows = db.collection("words")?.updates()?;
+/// assert_eq!(updates.next_update()?, None);
+/// # Ok::<(), datestone::Error>(())
+/// ```
 pub struct UpdateRows {
     updates: Updates,
 }

@@ -13,6 +13,18 @@ use std::ops::{Bound, RangeBounds};
 ///
 /// It keeps the segments and memtables that it reads, blocks nobody, and stays correct during any
 /// compaction or drop. Keep it no longer than needed: what it keeps cannot be given back.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let words = db.typed::<str, ()>("words")?;
+/// words.append([("a", &(), 0, 1)])?;
+/// words.advance_upper(1)?;
+/// let snapshot: datestone::Snapshot<str, ()> = words.snapshot(0)?;
+/// db.drop_collection("words")?;
+/// assert!(snapshot.contains("a")?);
+/// # Ok::<(), datestone::Error>(())
+/// ```
 pub struct Snapshot<K: ?Sized = [u8], V: ?Sized = [u8]> {
     snapshot: EngineSnapshot,
     types: PhantomData<fn(&K, &V)>,

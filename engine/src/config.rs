@@ -4,6 +4,11 @@ use crate::error::{Error, Result};
 use crate::limits;
 
 /// When an acknowledged commit survives what.
+///
+/// ```
+/// use datestone_engine::config::Durability;
+/// assert_eq!(Durability::default(), Durability::Fsync);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// On the device when the call returns: survives a power cut. Threads that commit at the same
@@ -17,6 +22,12 @@ pub enum Durability {
 }
 
 /// How cold blocks are stored.
+///
+/// ```
+/// use datestone_engine::config::{Compression, Options};
+/// let options = Options { compression: Compression::Cold { level: 1 }, ..Options::default() };
+/// assert!(options.check().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// Every block is stored as it is and used in place.
@@ -31,6 +42,13 @@ pub enum Compression {
 }
 
 /// Everything about a database that can be chosen when it is opened. The defaults are measured.
+///
+/// ```
+/// use datestone_engine::config::Options;
+/// let small = Options { memtable_bytes: 1 << 20, wal_file_bytes: 1 << 20, ..Options::default() };
+/// assert!(small.check().is_ok());
+/// assert!(Options { memtable_bytes: 1, ..small }.check().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Create the database when there is none (default: true).

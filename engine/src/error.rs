@@ -10,6 +10,12 @@ use std::sync::Arc;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What kind of failure an [`Error`] is, and so what to do about it.
+///
+/// ```
+/// use datestone_engine::error::{Error, ErrorKind};
+/// assert_eq!(Error::invalid("no such option").kind(), ErrorKind::Invalid);
+/// assert_eq!(ErrorKind::NoSpace.name(), "NoSpace");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -78,6 +84,13 @@ impl fmt::Display for ErrorKind {
 /// What went wrong, with what is needed to find the place.
 ///
 /// Cheap to clone, so that an iterator can keep returning the error that it has met.
+///
+/// ```
+/// use datestone_engine::error::Error;
+/// let error = Error::invalid("a key of 1 GiB");
+/// assert_eq!(error.to_string(), "invalid: a key of 1 GiB");
+/// assert!(!error.may_have_happened());
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -6,9 +6,9 @@
 //! # Reading order
 //! | path | modules |
 //! | --- | --- |
-//! | write | [`db`] -> [`wal`] (durable) -> [`memtable`] -> [`flush`] -> [`segment`] -> [`manifest`] -> [`compaction`] |
+//! | write | [`db`] -> [`wal`] (durable) -> [`memtable`] -> `flush` -> [`segment`] -> [`manifest`] -> [`compaction`] |
 //! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
-//! | recovery | [`recovery`] -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
+//! | recovery | `recovery` -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
 
 pub mod config;
 pub mod consolidate;

@@ -10,7 +10,7 @@
 
 use crate::catalog::Frozen;
 use crate::compaction::job::{Compaction, Progress};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::flush::flush_oldest;
 use crate::install::Shared;
 use crate::io::JoinHandle;
@@ -206,7 +206,10 @@ impl Worker {
             }
             Err(error) => {
                 merging.job = None;
-                merging.broken.insert(collection);
+                // Space may come back; what else is wrong stays wrong.
+                if error.kind() != ErrorKind::NoSpace {
+                    merging.broken.insert(collection);
+                }
                 Err(error)
             }
         }

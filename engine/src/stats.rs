@@ -27,6 +27,11 @@ macro_rules! counters {
         }
 
         /// What the engine did since the database was opened.
+        ///
+        /// ```
+        /// use datestone_engine::stats::Counts;
+        /// assert_eq!(Counts::default().stall_max_micros, 0);
+        /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)+
@@ -68,6 +73,12 @@ impl Counters {
 }
 
 /// The engine's state and history at a glance.
+///
+/// ```
+/// use datestone_engine::stats::Stats;
+/// let Stats { last_seqno, durable_seqno, .. } = Stats::default();
+/// assert!(durable_seqno <= last_seqno);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Version of the format that the files are written in.

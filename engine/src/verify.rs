@@ -8,6 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How much is read.
+///
+/// ```
+/// use datestone_engine::verify::VerifyDepth;
+/// assert_eq!(VerifyDepth::default(), VerifyDepth::Full);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum VerifyDepth {
     /// The files' lengths, trailers and sections (indexes, filters, statistics).
@@ -19,6 +24,11 @@ pub enum VerifyDepth {
 }
 
 /// What a verification found.
+///
+/// ```
+/// use datestone_engine::verify::VerifyReport;
+/// assert!(VerifyReport::default().is_clean());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct VerifyReport {

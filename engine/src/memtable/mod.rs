@@ -114,7 +114,7 @@ impl Memtable {
         self.slots.read().values().map(|slot| slot.updates()).sum()
     }
 
-    /// Finds the values of `key`, whose [`key_hash`](crate::format::key_hash) is `hash`: pushes one
+    /// Finds the values of `key`, whose [`key_hash`] is `hash`: pushes one
     /// value with its diff for each update in the window.
     pub fn get<'s>(
         &'s self,

@@ -6,6 +6,13 @@ use super::Frontier;
 pub type Timestamp = u64;
 
 /// One change of a collection: `diff` more copies of `(key, val)` from `ts` on.
+///
+/// ```
+/// use datestone_engine::types::Update;
+/// let born = Update { key: b"alice", val: b"owner", ts: 1, diff: 1 };
+/// let gone = Update { ts: 2, diff: -1, ..born };
+/// assert_eq!(born.diff + gone.diff, 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Update<'a> {
     /// The key; may be empty.

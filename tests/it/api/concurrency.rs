@@ -28,15 +28,16 @@ fn every_snapshot_is_a_sum_of_whole_commits() {
             let (db, plus, minus) = (&db, &plus, &minus);
             let (done, acknowledged) = (&done, &acknowledged);
             scope.spawn(move || {
+                let _done = WriterIsDone(done);
                 write(db, plus, minus, writer, seed, acknowledged);
-                done.fetch_add(1, Ordering::Release);
             });
         }
         for reader in 0..3 {
             let (db, plus, minus, ended) = (&db, &plus, &minus, &ended);
             scope.spawn(move || read(db, plus, minus, seed ^ (reader + 77), ended));
         }
-        // The mover of frontiers, and at last of the end.
+        // The mover of frontiers, and at last of the end, also when it fails.
+        let _end = EndOfReaders(&ended);
         let mut upper = 0;
         while done.load(Ordering::Acquire) < WRITERS {
             upper += 1;
@@ -51,7 +52,6 @@ fn every_snapshot_is_a_sum_of_whole_commits() {
                 _ => std::thread::yield_now(),
             }
         }
-        ended.store(true, Ordering::Release);
     });
     db.commit().advance_upper(&plus, u64::MAX).advance_upper(&minus, u64::MAX).run().unwrap();
     let total = sum(&plus, u64::MAX - 1).unwrap();
@@ -60,6 +60,24 @@ fn every_snapshot_is_a_sum_of_whole_commits() {
     assert_eq!(sum(&minus, u64::MAX - 1).unwrap(), -total);
     let stats = db.stats();
     assert!(stats.counts.flushes > 2 && stats.counts.compactions > 0, "{stats:?}");
+}
+
+/// Counts a writer as done, also when it fails.
+struct WriterIsDone<'a>(&'a AtomicU64);
+
+impl Drop for WriterIsDone<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Lets the readers end, also when the mover of frontiers fails.
+struct EndOfReaders<'a>(&'a AtomicBool);
+
+impl Drop for EndOfReaders<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 fn write(
