@@ -141,6 +141,10 @@ impl Commit {
                 "new upper {new} of collection '{name}' is below the expected upper {expected}"
             )));
         }
+        if self.created.contains(&collection) && expected != Frontier::MIN {
+            let (collection, actual) = (name.to_owned(), Frontier::MIN);
+            return Err(Error::UpperMismatch { collection, expected, actual });
+        }
         self.check(collection, Check::Upper { collection, expected });
         Ok(Batch::new(self, collection, name, Some((expected, new))))
     }

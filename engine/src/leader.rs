@@ -73,11 +73,19 @@ impl WriteState {
 
     /// Makes the changes of a commit that was checked, so that the next commit of the group can be
     /// checked against them. What they replace goes to `undo`.
+    ///
+    /// # Errors
+    /// When the commit contradicts itself (it drops a collection twice, say), which the checks
+    /// against the state before it do not see; then nothing has changed.
     pub(crate) fn accept(&mut self, commit: &Commit, undo: &mut Undo) -> Result<()> {
+        let before = undo.len();
         for change in commit.changes() {
             let id = change.collection();
             undo.push((id, self.collections.get(id).cloned()));
-            self.collections.apply(change)?;
+            if let Err(e) = self.collections.apply(change) {
+                self.revert(undo.split_off(before));
+                return Err(e);
+            }
         }
         Ok(())
     }

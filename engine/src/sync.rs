@@ -31,10 +31,6 @@ mod real {
         pub fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
-        /// Locks it, if nobody has.
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
-        }
         /// Locks it.
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("a loom model does not poison")

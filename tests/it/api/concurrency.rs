@@ -14,10 +14,9 @@ const ROWS: u64 = 5;
 /// since and other writers do meanwhile. Method: the upper of a ledger is moved by one thread only;
 /// every commit puts as many rows into one collection as it takes out of the other, at a time of
 /// its writer's choice at or beyond upper, so that at every time the two add up to nothing.
-#[test]
-fn every_snapshot_is_a_sum_of_whole_commits() {
-    let seed = seed("every_snapshot_is_a_sum_of_whole_commits");
-    let options = Options { background_threads: 2, durability: Durability::Buffer, ..small() };
+fn whole_commits(name: &str, background_threads: usize) {
+    let seed = seed(name);
+    let options = Options { background_threads, durability: Durability::Buffer, ..small() };
     let (_dir, db) = database(options);
     let (plus, minus) = (db.collection("plus").unwrap(), db.collection("minus").unwrap());
     let done = AtomicU64::new(0);
@@ -60,6 +59,17 @@ fn every_snapshot_is_a_sum_of_whole_commits() {
     assert_eq!(sum(&minus, u64::MAX - 1).unwrap(), -total);
     let stats = db.stats();
     assert!(stats.counts.flushes > 2 && stats.counts.compactions > 0, "{stats:?}");
+}
+
+#[test]
+fn every_snapshot_is_a_sum_of_whole_commits() {
+    whole_commits("every_snapshot_is_a_sum_of_whole_commits", 2);
+}
+
+/// Without background threads the writers flush themselves when there is no room.
+#[test]
+fn every_snapshot_is_a_sum_of_whole_commits_without_threads() {
+    whole_commits("every_snapshot_is_a_sum_of_whole_commits_without_threads", 0);
 }
 
 /// Counts a writer as done, also when it fails.
