@@ -3,9 +3,9 @@
 use super::Context;
 use super::table::{Line, nanos, rate};
 use crate::data::Rows;
-use crate::machine::cpu_seconds;
+use crate::machine::{BATCH_WRITE_LEN, Syncs, cpu_seconds};
 use crate::stopwatch::{median, timed};
-use crate::store::{Store, scratch_dir, still};
+use crate::store::{BATCH_LEN, Store, scratch_dir, still};
 use crate::{Result, work};
 use datestone::{Durability, Options, Update};
 
@@ -24,20 +24,33 @@ pub(super) fn append(context: &Context) -> Result<Vec<Line>> {
     let rows = Rows::new(3, context.pick(2_000_000, 200_000));
     let updates: Vec<Update<'_>> = rows.updates(0).collect();
     let mut samples = vec![Vec::new(); SHAPES.len()];
+    let dir = scratch_dir()?;
+    let mut syncs = Syncs::new(dir.path(), BATCH_WRITE_LEN)?;
+    let mut raws = Vec::new();
     for _ in 0..context.pick(3, 1) {
         for ((_, durability, compacting, _), samples) in SHAPES.iter().zip(&mut samples) {
             let options = if *compacting { Options::default() } else { still() };
             samples.push(one(&updates, *durability, options)?);
+            if *durability == Durability::Fsync {
+                raws.push(syncs.rate(context.pick(1_000, 100))? * BATCH_LEN as f64);
+            }
         }
     }
+    let raw = median(raws);
     Ok(SHAPES
         .iter()
         .zip(samples)
-        .map(|((what, _, _, must), samples)| {
+        .map(|((what, durability, _, must), samples)| {
             let (seconds, cpu): (Vec<f64>, Vec<f64>) = samples.into_iter().unzip();
             let updates = rows.len() as f64 / median(seconds);
-            let line = Line::figure(*what, rate(updates, "updates"))
-                .beside(format!("{} of CPU", nanos(median(cpu), rows.len())));
+            let cpu = format!("{} of CPU", nanos(median(cpu), rows.len()));
+            let line = Line::figure(*what, rate(updates, "updates"));
+            let line = if *durability == Durability::Fsync {
+                let raw = rate(raw, "");
+                line.beside(format!("{cpu}; log alone {raw}"))
+            } else {
+                line.beside(cpu)
+            };
             match must {
                 Some(must) => line.at_least(updates / 1e6, *must, "M/s"),
                 None => line,

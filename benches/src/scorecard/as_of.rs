@@ -8,16 +8,22 @@ use crate::stopwatch::{median, timed};
 use crate::store::{Store, scratch_dir};
 use datestone::Options;
 
-/// Random keys, each as of a random time, or at the latest: as loaded, and merged to one run.
+/// Random keys, each as of a random time, or at the latest: as background compaction leaves them,
+/// and merged to one run.
 pub(super) fn as_of(context: &Context) -> Result<Vec<Line>> {
     let history = History { keys: context.pick(100_000, 5_000) };
     let dir = scratch_dir()?;
-    let store = Store::open(&dir.path().join("db"), Options::default())?;
+    let path = dir.path().join("db");
+    let store = Store::open(&path, Options::default())?;
     history.load(&store)?;
     store.db.flush()?;
-    let loaded = race(context, &store, history)?;
+    store.db.close()?;
+    // Nothing in the background: what is left of its work is done here.
+    let store = Store::open(&path, Options { background_threads: 0, ..Options::default() })?;
+    while store.db.maintain()? {}
+    let settled = race(context, &store, history)?;
     store.rows.compact()?;
-    Ok(vec![loaded, race(context, &store, history)?])
+    Ok(vec![settled, race(context, &store, history)?])
 }
 
 fn race(context: &Context, store: &Store, history: History) -> Result<Line> {
@@ -37,9 +43,11 @@ fn race(context: &Context, store: &Store, history: History) -> Result<Line> {
         }
     }
     let (past, latest) = (median(past), median(latest));
-    let runs = store.rows.info()?.runs;
-    let keys = history.keys;
-    let what = format!("get as of a random time, {keys} keys x {VERSIONS}, runs: {runs}");
+    let info = store.rows.info()?;
+    let (keys, runs, segments) = (history.keys, info.runs, info.segments);
+    let what = format!(
+        "get as of a random time, {keys} keys x {VERSIONS}, runs: {runs}, segments: {segments}"
+    );
     Ok(Line::figure(what, nanos(past, reads.len()))
         .beside(format!("latest {}", nanos(latest, reads.len())))
         .ratio(past / latest)
