@@ -13,7 +13,9 @@
 //! 3. A move from an invalid cursor, other than a seek, does nothing.
 
 use crate::error::Result;
+use crate::prefetch::prefetch_ahead;
 use crate::types::Timestamp;
+use bytes::Bytes;
 
 /// An ordered source of entries; see the module's contract.
 pub trait Cursor {
@@ -26,6 +28,12 @@ pub trait Cursor {
     /// Value of the entry.
     fn val(&self) -> &[u8];
 
+    /// Key and value of the entry.
+    #[inline]
+    fn entry(&self) -> (&[u8], &[u8]) {
+        (self.key(), self.val())
+    }
+
     /// Appends the entry's updates in the window to `out`, in ascending order of time.
     fn updates(&self, out: &mut Vec<(Timestamp, i64)>);
 
@@ -35,6 +43,15 @@ pub trait Cursor {
     /// Whether the next or previous entry of this cursor may be equal to this one, because a long
     /// list of updates was split.
     fn may_repeat(&self) -> bool;
+
+    /// Where rows can be read from one block without asking the cursor for each: those from the
+    /// current one on whose keys are before `end`, each a single update of diff one in the window.
+    /// The cursor goes to the last of them. `None` where there are not at least two.
+    #[inline]
+    fn take_plain(&mut self, end: Option<&[u8]>) -> Option<PlainRows> {
+        let _ = end;
+        None
+    }
 
     /// To the next entry, in ascending order; invalid after the last one.
     fn next(&mut self) -> Result<()>;
@@ -53,6 +70,36 @@ pub trait Cursor {
 
     /// To the last entry whose key is strictly before `key`.
     fn seek_before(&mut self, key: &[u8]) -> Result<()>;
+}
+
+/// Rows of a block that lie at equal distances: what is left of them. Each counts once.
+#[derive(Clone, Debug, Default)]
+pub struct PlainRows {
+    /// The block.
+    pub bytes: Bytes,
+    /// Where the next key starts.
+    pub key_at: usize,
+    /// Length of each key.
+    pub key_len: usize,
+    /// Where the next value starts.
+    pub val_at: usize,
+    /// Length of each value.
+    pub val_len: usize,
+    /// Count of the rows.
+    pub left: u32,
+}
+
+impl PlainRows {
+    /// Key and value of the next row.
+    #[inline(always)]
+    pub fn next_row(&mut self) -> Option<(&[u8], &[u8])> {
+        self.left = self.left.checked_sub(1)?;
+        let (key, val) = (self.key_at, self.val_at);
+        (self.key_at, self.val_at) = (key + self.key_len, val + self.val_len);
+        prefetch_ahead(&self.bytes, val);
+        let slice = |from, to| self.bytes.get(from..to).unwrap_or_default();
+        Some((slice(key, self.key_at), slice(val, self.val_at)))
+    }
 }
 
 /// Takes entries in ascending order of `(key, val)`; what a flush and a merge write to.

@@ -24,6 +24,8 @@ pub mod types;
 
 pub mod format;
 
+mod prefetch;
+
 pub mod memtable;
 pub mod segment;
 pub mod wal;

@@ -235,6 +235,28 @@ impl BlockShape {
         self.updates
     }
 
+    /// Whether keys and values lie at equal distances, one value to a key, and keys whole.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.entry_ends_at == 0
+            && self.prefix_len == 0
+            && self.key_end_width == 0
+            && self.val_end_width == 0
+    }
+
+    /// Whether every entry has one update, with diff one.
+    #[must_use]
+    pub const fn is_all_one(&self) -> bool {
+        self.update_ends_at == 0 && self.diff_width == 0
+    }
+
+    /// Lengths of the keys and of the values of a plain block.
+    #[inline]
+    #[must_use]
+    pub const fn strides(&self) -> (usize, usize) {
+        (self.key_stride as usize, self.val_stride as usize)
+    }
+
     /// Length of the prefix that all keys have and that is stored once.
     #[inline]
     #[must_use]

@@ -6,18 +6,18 @@
 //! equal. One source alone is passed through without any comparison.
 //!
 //! ```text
-//! players[0]          winner of all
-//! players[1]          loser of the final
-//! players[2] [3]      losers of the halves          leaf of source i = k + i (not stored)
+//! winner              of all
+//! losers[1]           loser of the final            losers[0] is not used
+//! losers[2] [3]       losers of the halves          leaf of source i = k + i (not stored)
 //! ```
 //!
 //! # Invariants
-//! 1. `players[0]` names a source whose entry is first in the direction of reading; every loser's
+//! 1. `winner` names a source whose entry is first in the direction of reading; every loser's
 //!    entry is at or after that of the winner of its subtree.
-//! 2. `players[0].tied` is true exactly when another source stands on an equal entry.
+//! 2. `winner.tied` is true exactly when another source stands on an equal entry.
 //! 3. After an error the cursor is invalid and every later move returns the same error.
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, PlainRows};
 use crate::error::{Error, Result};
 use std::cmp::Ordering;
 use std::hint::select_unpredictable;
@@ -37,7 +37,8 @@ pub enum Direction {
 pub struct MergeCursor<C> {
     sources: Vec<C>,
     /// The tournament, see the diagram; empty for fewer than two sources.
-    players: Vec<Player>,
+    losers: Vec<Player>,
+    winner: Player,
     direction: Direction,
     group: Group,
     held_key: Vec<u8>,
@@ -70,6 +71,8 @@ struct Player {
 impl Player {
     /// Nobody has come to this node yet.
     const NOBODY: Self = Self { head: u128::MAX, source: u32::MAX, tied: false };
+    /// The first source, with nobody to play against.
+    const ALONE: Self = Self { head: 0, source: 0, tied: false };
 }
 
 impl<C: Cursor> MergeCursor<C> {
@@ -78,7 +81,8 @@ impl<C: Cursor> MergeCursor<C> {
     pub fn new(sources: Vec<C>) -> Self {
         Self {
             sources,
-            players: Vec::new(),
+            losers: Vec::new(),
+            winner: Player::ALONE,
             direction: Direction::Forward,
             group: Group::Outside,
             held_key: Vec::new(),
@@ -125,7 +129,7 @@ impl<C: Cursor> MergeCursor<C> {
     #[inline]
     #[must_use]
     pub fn has_equal(&self) -> bool {
-        self.players.first().is_some_and(|winner| winner.tied) // I2
+        self.winner.tied // I2
     }
 
     /// The source with the first entry after the current one among all *other* sources; `None` when
@@ -134,7 +138,7 @@ impl<C: Cursor> MergeCursor<C> {
     pub fn runner_up(&self) -> Option<&C> {
         let mut best: Option<Player> = None;
         let mut node = (self.sources.len() + self.winner()) / 2;
-        while let Some(loser) = self.players.get(node).filter(|_| node > 0) {
+        while let Some(loser) = self.losers.get(node).filter(|_| node > 0) {
             if best.is_none_or(|best| self.order(loser, &best) == Ordering::Less) {
                 best = Some(*loser);
             }
@@ -157,18 +161,15 @@ impl<C: Cursor> MergeCursor<C> {
     /// entry; does nothing at the end.
     #[inline]
     pub fn step_with(&mut self, advance: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
-        if self.failed.is_some() {
-            return self.failure();
-        }
         let winner = self.winner();
         let Some(source) = self.sources.get_mut(winner).filter(|c| c.valid()) else {
-            return Ok(());
+            return self.failure(); // I3: after an error there is no source.
         };
         self.group = Group::Outside;
         if let Err(error) = advance(source) {
             return self.fail(error);
         }
-        if !self.players.is_empty() {
+        if !self.losers.is_empty() {
             self.replay(winner);
         }
         Ok(())
@@ -206,7 +207,7 @@ impl<C: Cursor> MergeCursor<C> {
             Group::Current => self.step(),
             Group::Outside | Group::Copied => {
                 self.group = Group::Outside;
-                if self.failed.is_some() { self.failure() } else { Ok(()) }
+                if self.sources.is_empty() { self.failure() } else { Ok(()) }
             }
         }
     }
@@ -229,6 +230,26 @@ impl<C: Cursor> MergeCursor<C> {
             return &self.held_val;
         }
         self.current().map_or(&[], C::val)
+    }
+
+    /// With one source, read forward: takes the plain rows under the cursor, see
+    /// [`Cursor::take_plain`]. The group read last is the first of them; afterwards the last is.
+    #[inline]
+    pub fn take_plain(&mut self, end: Option<&[u8]>) -> Option<PlainRows> {
+        match (self.sources.as_mut_slice(), self.direction) {
+            ([source], Direction::Forward) => source.take_plain(end),
+            _ => None,
+        }
+    }
+
+    /// Key and value of the group read last.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self) -> (&[u8], &[u8]) {
+        if self.group == Group::Copied {
+            return (&self.held_key, &self.held_val);
+        }
+        self.current().map_or((&[], &[]), C::entry)
     }
 
     /// The rest of a group whose current source may go on with an equal entry, so that equality has
@@ -274,19 +295,24 @@ impl<C: Cursor> MergeCursor<C> {
     /// Plays the whole tournament: at every inner node the first to come waits for the second.
     fn play_all(&mut self) {
         let count = self.sources.len();
-        self.players.clear();
+        self.losers.clear();
+        self.winner = Player::ALONE;
         if count < 2 {
             return;
         }
-        self.players.resize(count, Player::NOBODY);
+        self.losers.resize(count, Player::NOBODY);
         for source in 0..count {
             let mut winner = self.player(source);
             let mut node = (count + source) / 2;
-            while node > 0 && self.players[node].source != Player::NOBODY.source {
-                (winner, self.players[node]) = self.play(self.players[node], winner);
+            while node > 0 && self.losers[node].source != Player::NOBODY.source {
+                (winner, self.losers[node]) = self.play(self.losers[node], winner);
                 node /= 2;
             }
-            self.players[node] = winner;
+            if node == 0 {
+                self.winner = winner;
+            } else {
+                self.losers[node] = winner;
+            }
         }
     }
 
@@ -295,13 +321,13 @@ impl<C: Cursor> MergeCursor<C> {
     #[inline]
     fn replay(&mut self, moved: usize) {
         let Player { mut head, mut source, mut tied } = self.player(moved);
-        let mut node = (self.players.len() + moved) / 2;
+        let mut node = (self.losers.len() + moved) / 2;
         while node > 0 {
-            let loser = &mut self.players[node];
+            let loser = &mut self.losers[node];
             let other = *loser;
             if other.head == head {
                 let (first, second) = self.play(Player { head, source, tied }, other);
-                self.players[node] = second;
+                self.losers[node] = second;
                 (head, source, tied) = (first.head, first.source, first.tied);
             } else {
                 let loses = other.head < head;
@@ -314,8 +340,7 @@ impl<C: Cursor> MergeCursor<C> {
             }
             node /= 2;
         }
-        let winner = &mut self.players[0];
-        (winner.head, winner.source, winner.tied) = (head, source, tied);
+        self.winner = Player { head, source, tied };
     }
 
     /// Winner and loser of one game.
@@ -366,7 +391,7 @@ impl<C: Cursor> MergeCursor<C> {
 
     #[inline]
     fn winner(&self) -> usize {
-        self.players.first().map_or(0, |winner| winner.source as usize)
+        self.winner.source as usize
     }
 
     #[cold]
@@ -374,7 +399,8 @@ impl<C: Cursor> MergeCursor<C> {
         self.failed = Some(error);
         // I3: without sources there is no current entry.
         self.sources.clear();
-        self.players.clear();
+        self.losers.clear();
+        self.winner = Player::ALONE;
         self.group = Group::Outside;
         self.failure()
     }

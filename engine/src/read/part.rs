@@ -10,7 +10,7 @@
 //! 3. After an error the cursor is invalid and every later move returns the same error.
 
 use super::merge::Direction;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, PlainRows};
 use crate::error::{Error, Result, display_bytes};
 use crate::segment::{BlockCopy, Segment, SegmentCursor};
 use crate::types::{Frontier, TimeWindow, Timestamp};
@@ -183,6 +183,11 @@ impl Cursor for PartCursor {
     }
 
     #[inline]
+    fn entry(&self) -> (&[u8], &[u8]) {
+        self.current.as_ref().map_or((&[], &[]), SegmentCursor::entry)
+    }
+
+    #[inline]
     fn updates(&self, out: &mut Vec<(Timestamp, i64)>) {
         if let Some(cursor) = &self.current {
             cursor.updates(out);
@@ -200,7 +205,17 @@ impl Cursor for PartCursor {
     }
 
     #[inline]
+    fn take_plain(&mut self, end: Option<&[u8]>) -> Option<PlainRows> {
+        self.current.as_mut().and_then(|cursor| cursor.take_plain(end))
+    }
+
+    #[inline]
     fn next(&mut self) -> Result<()> {
+        if let Some(cursor) = &mut self.current
+            && cursor.next_in_block()
+        {
+            return Ok(());
+        }
         self.step(Direction::Forward, SegmentCursor::next)
     }
 

@@ -10,7 +10,7 @@
 
 use super::merge::{Direction, MergeCursor};
 use super::range::RangeSpec;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, PlainRows};
 use crate::error::{Error, Result, display_bytes};
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub struct Rows<C> {
     /// The first key that is no longer wanted (forward), or the least key that is (reverse).
     limit: Option<Vec<u8>>,
     state: State,
+    /// Rows that are read before the merge is asked again; its current group is the last of them.
+    plain: PlainRows,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl<C: Cursor> Rows<C> {
             direction: Direction::Forward,
             limit: None,
             state: State::Unread,
+            plain: PlainRows::default(),
         }
     }
 
@@ -71,6 +74,7 @@ impl<C: Cursor> Rows<C> {
         };
         if !matches!(self.state, State::Failed(_)) {
             self.state = State::Unread;
+            self.plain = PlainRows::default();
         }
         self
     }
@@ -82,10 +86,19 @@ impl<C: Cursor> Rows<C> {
     #[expect(clippy::should_implement_trait, reason = "a lending iterator is no `Iterator`")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Row<'_>>> {
-        match self.advance()? {
-            Some(diff) => Ok(Some(Row { key: self.merge.key(), val: self.merge.val(), diff })),
-            None => Ok(None),
+        if self.plain.left == 0 {
+            let Some(diff) = self.advance()? else {
+                return Ok(None);
+            };
+            match self.merge.take_plain(self.limit.as_deref()) {
+                Some(plain) => self.plain = plain,
+                None => {
+                    let (key, val) = self.merge.entry();
+                    return Ok(Some(Row { key, val, diff }));
+                }
+            }
         }
+        Ok(self.plain.next_row().map(|(key, val)| Row { key, val, diff: 1 }))
     }
 
     /// Reads all the remaining rows and counts them.
@@ -93,7 +106,7 @@ impl<C: Cursor> Rows<C> {
     /// # Errors
     /// Those of [`Rows::next`].
     pub fn count(mut self) -> Result<u64> {
-        let mut count = 0;
+        let mut count = u64::from(self.plain.left);
         while self.advance()?.is_some() {
             count += 1;
         }

@@ -1,7 +1,7 @@
 //! [`Source`]: whatever a snapshot reads from, without dynamic dispatch.
 
 use super::part::PartCursor;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, PlainRows};
 use crate::error::Result;
 use crate::memtable::MemCursor;
 use crate::types::Timestamp;
@@ -46,6 +46,11 @@ impl Cursor for Source {
     }
 
     #[inline]
+    fn entry(&self) -> (&[u8], &[u8]) {
+        each!(self, cursor => cursor.entry())
+    }
+
+    #[inline]
     fn updates(&self, out: &mut Vec<(Timestamp, i64)>) {
         each!(self, cursor => cursor.updates(out));
     }
@@ -58,6 +63,11 @@ impl Cursor for Source {
     #[inline]
     fn may_repeat(&self) -> bool {
         each!(self, cursor => cursor.may_repeat())
+    }
+
+    #[inline]
+    fn take_plain(&mut self, end: Option<&[u8]>) -> Option<PlainRows> {
+        each!(self, cursor => cursor.take_plain(end))
     }
 
     #[inline]

@@ -7,14 +7,17 @@
 //! # Invariants
 //! 1. While the cursor is valid, `bytes` and `shape` are those of block `block`, `entry` is one of
 //!    the entries `entries` of key `key`, and `key_range` and `val_range` are theirs.
-//! 2. While it is invalid, both ranges are empty.
+//! 2. While it is invalid, both ranges are empty and `plain_left` is 0.
+//! 3. `plain_left` keys of the block follow the current one, each a stride behind the one before;
+//!    it may be 0 though they do.
 
 use super::{BlockCopy, Segment};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, PlainRows};
 use crate::error::{Error, Result};
 use crate::format::block::BlockShape;
 use crate::format::column::slice_at;
 use crate::limits::BLOCK_LEN_TARGET;
+use crate::prefetch::prefetch_ahead;
 use crate::types::{Frontier, TimeWindow, Timestamp};
 use bytes::Bytes;
 use std::ops::Range;
@@ -32,6 +35,12 @@ pub struct SegmentCursor {
     valid: bool,
     /// Whether the window holds every time of the block.
     covered: bool,
+    /// Whether the block is one of [`BlockShape::is_plain`].
+    plain: bool,
+    /// Keys behind the current one of a plain block; 0 in others.
+    plain_left: u32,
+    /// Whether every entry of the block counts once: one update, of diff one, in the window.
+    ones: bool,
     repeats: bool,
     key: u32,
     entry: u32,
@@ -60,6 +69,9 @@ impl SegmentCursor {
             shape: BlockShape::default(),
             valid: false,
             covered: false,
+            plain: false,
+            plain_left: 0,
+            ones: false,
             repeats: false,
             key: 0,
             entry: 0,
@@ -140,7 +152,7 @@ impl SegmentCursor {
     }
 
     fn leave(&mut self) {
-        self.valid = false;
+        (self.valid, self.plain_left) = (false, 0);
         (self.key_range, self.val_range) = (0..0, 0..0);
     }
 
@@ -207,7 +219,43 @@ impl SegmentCursor {
         (self.bytes, self.shape, self.block) = (bytes, shape, block);
         self.covered = self.window.covers(blocks.index.window(block));
         self.repeats = blocks.index.repeats(block);
+        self.plain = shape.is_plain();
+        self.ones = self.covered && shape.is_all_one();
         Ok(())
+    }
+
+    /// To the next entry of the block; false when there is none, or the cursor stands nowhere.
+    #[inline(always)]
+    pub(crate) fn next_in_block(&mut self) -> bool {
+        if self.plain_left != 0 {
+            self.plain_left -= 1;
+            self.key += 1;
+            self.entry = self.key;
+            self.entries = self.key..self.key + 1;
+            let (key_stride, val_stride) = self.shape.strides();
+            self.key_range = self.key_range.end..self.key_range.end + key_stride;
+            self.val_range = self.val_range.end..self.val_range.end + val_stride;
+            prefetch_ahead(&self.bytes, self.val_range.start);
+            return true;
+        }
+        self.next_in_block_slow()
+    }
+
+    /// [`SegmentCursor::next_in_block`] where lengths differ, or at the end of the block.
+    fn next_in_block_slow(&mut self) -> bool {
+        if !self.valid {
+            return false;
+        }
+        if self.entry + 1 < self.entries.end {
+            self.entry += 1;
+            self.val_range = self.shape.val_range(&self.bytes, self.entry);
+            return true;
+        }
+        let found = self.key + 1 < self.shape.keys();
+        if found {
+            self.stand_on_key(self.key + 1, Side::First);
+        }
+        found
     }
 
     #[inline]
@@ -225,6 +273,7 @@ impl SegmentCursor {
             self.key_buffer.extend_from_slice(suffix);
         }
         self.val_range = self.shape.val_range(&self.bytes, self.entry);
+        self.plain_left = if self.plain { self.shape.keys() - 1 - key } else { 0 };
         self.valid = true;
     }
 
@@ -307,6 +356,9 @@ impl Cursor for SegmentCursor {
         if !self.valid {
             return 0;
         }
+        if self.ones {
+            return 1;
+        }
         self.shape.sum(&self.bytes, self.entry, self.window, self.covered)
     }
 
@@ -316,18 +368,32 @@ impl Cursor for SegmentCursor {
     }
 
     #[inline]
+    fn take_plain(&mut self, end: Option<&[u8]>) -> Option<PlainRows> {
+        if self.plain_left == 0 || !self.ones || self.repeats {
+            return None;
+        }
+        let keys_end = match end {
+            Some(end) => self.shape.lower_bound_near(&self.bytes, end, self.key + 1),
+            None => self.shape.keys(),
+        };
+        let left = keys_end.saturating_sub(self.key);
+        if left < 2 {
+            return None;
+        }
+        let (key_len, val_len) = self.shape.strides();
+        let (key_at, val_at) = (self.key_range.start, self.val_range.start);
+        let rows = PlainRows { bytes: self.bytes.clone(), key_at, key_len, val_at, val_len, left };
+        self.stand_on_key(keys_end - 1, Side::First);
+        Some(rows)
+    }
+
+    #[inline]
     fn next(&mut self) -> Result<()> {
+        if self.next_in_block() {
+            return Ok(());
+        }
         if !self.valid {
             return self.stay();
-        }
-        if self.entry + 1 < self.entries.end {
-            self.entry += 1;
-            self.val_range = self.shape.val_range(&self.bytes, self.entry);
-            return Ok(());
-        }
-        if self.key + 1 < self.shape.keys() {
-            self.stand_on_key(self.key + 1, Side::First);
-            return Ok(());
         }
         self.enter_from(self.block + 1)
     }

@@ -2,12 +2,15 @@
 //! random times and ranges in both directions, against a map.
 
 use super::*;
+use crate::read::part::PartCursor;
 use crate::read::range::prefix_range;
+use crate::read::test_parts::PartStore;
 use crate::read::vec_cursor::{Entry, VecCursor};
 use crate::types::{TimeWindow, Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::ops::{Bound, RangeBounds};
+use std::ops::Bound::{self, Excluded, Included};
+use std::ops::RangeBounds;
 
 type Updates = Vec<(Vec<u8>, Vec<u8>, Timestamp, i64)>;
 type Owned = (Vec<u8>, Vec<u8>, i64);
@@ -52,7 +55,7 @@ fn contents(updates: &Updates, as_of: Timestamp) -> Vec<Owned> {
     rows.map(|((key, val), diff)| (key.to_vec(), val.to_vec(), diff)).collect()
 }
 
-fn read(mut rows: Rows<VecCursor>) -> Vec<Owned> {
+fn read<C: Cursor>(mut rows: Rows<C>) -> Vec<Owned> {
     let mut seen = Vec::new();
     while let Some(row) = rows.next().unwrap() {
         seen.push((row.key.to_vec(), row.val.to_vec(), row.diff));
@@ -92,6 +95,36 @@ proptest! {
 }
 
 /// I2 for an overflow of the sum: it names collection and key, and stays.
+/// Blocks of equal lengths are read without the cursor; the rows around them are not.
+#[test]
+fn plain_blocks_end_where_the_range_does() {
+    let store = PartStore::new(300);
+    let key = |n: u16| n.to_be_bytes().to_vec();
+    let mut entries: Vec<Entry> =
+        (0..200).map(|n| (key(n), b"val".to_vec(), vec![(u64::from(n) % 2, 1)])).collect();
+    entries[70].1 = b"a longer one".to_vec();
+    entries[120].2[0].1 = 5;
+    let part = store.part(&entries, 90);
+    for (first, end) in [(0, 200), (0, 1), (3, 5), (3, 4), (60, 130), (69, 72), (89, 91), (7, 7)] {
+        for last in [0, 1] {
+            let window = TimeWindow { first: 0, last };
+            let range = RangeSpec { start: Included(key(first)), end: Excluded(key(end)) };
+            let source = || PartCursor::new(Arc::clone(&part), window);
+            let rows = || Rows::new(vec![source()], "c".into(), range.clone());
+            let want: Vec<Owned> = entries[usize::from(first)..usize::from(end)]
+                .iter()
+                .filter(|(_, _, updates)| updates[0].0 <= last)
+                .map(|(key, val, updates)| (key.clone(), val.clone(), updates[0].1))
+                .collect();
+            assert_eq!(read(rows()), want, "{first}..{end} at {last}");
+            assert_eq!(rows().count().unwrap(), want.len() as u64);
+            let mut some = rows();
+            let seen = some.next().unwrap().is_some();
+            assert_eq!(some.count().unwrap(), want.len() as u64 - u64::from(seen));
+        }
+    }
+}
+
 #[test]
 fn an_overflow_names_the_row_and_stays() {
     let part = |diff| source(&vec![(b"k1".to_vec(), vec![], 1, diff)], 9, false);
