@@ -3,7 +3,7 @@
 use crate::{Codec, Commit, Error, Frontier, Result, Snapshot, Update, UpdateRows};
 use datestone_engine::collection::Description;
 use datestone_engine::db::{CollectionStats, Db};
-use datestone_engine::types::CollectionId;
+use datestone_engine::types::{CollectionId, Kind};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -27,8 +27,15 @@ const CODEC_META: &str = "codec:";
 pub struct Collection<K: ?Sized = [u8], V: ?Sized = [u8]> {
     pub(crate) db: Db,
     pub(crate) id: CollectionId,
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     types: PhantomData<fn(&K, &V)>,
+}
+
+impl<K: ?Sized, V: ?Sized> Collection<K, V> {
+    /// What the engine needs to know to write to it.
+    pub(crate) fn description(&self, kind: Kind) -> Description {
+        Description { id: self.id, name: Arc::clone(&self.name), meta: Arc::default(), kind }
+    }
 }
 
 impl<K: ?Sized, V: ?Sized> Clone for Collection<K, V> {
@@ -392,6 +399,8 @@ pub struct CollectionInfo {
     pub name: String,
     /// Its id, never reused.
     pub id: u64,
+    /// What it holds: `multiset`, `table`, `log` or `clock-table`.
+    pub kind: Kind,
     /// First time that can still be read.
     pub since: Frontier,
     /// First time that is not complete yet.
@@ -420,6 +429,7 @@ impl From<CollectionStats> for CollectionInfo {
         Self {
             name: collection.description.name.to_string(),
             id: collection.description.id.0,
+            kind: collection.description.kind,
             since: collection.since,
             upper: collection.upper,
             meta: collection.description.meta.to_vec(),

@@ -1,9 +1,13 @@
 //! [`Commit`]: several changes, all or nothing.
 
-use crate::{AsUpdate, Codec, Collection, Durability, Frontier, Result};
+use crate::{
+    AsUpdate, Codec, Collection, Durability, Expected, Frontier, Log, Result, Table, TimedTable,
+};
+use datestone_engine::collection::Description;
 use datestone_engine::commit::Commit as EngineCommit;
 use datestone_engine::db::Db;
-use datestone_engine::types::Update;
+use datestone_engine::types::{CollectionId, Kind, Update};
+use std::collections::BTreeMap;
 
 /// A commit over any number of collections: one record of the log, all or nothing, visible at
 /// once. Made by [`Datestone::commit`](crate::Datestone::commit); nothing happens before
@@ -34,11 +38,32 @@ pub struct Commit {
 /// assert_eq!(committed.seqno, 1);
 /// # Ok::<(), datestone::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {
     /// Position of the commit in the log: dense, ascending.
     pub seqno: u64,
+    /// The time that the database gave its puts; meaningless when it has none.
+    pub ts: u64,
+    positions: BTreeMap<CollectionId, u64>,
+}
+
+impl Committed {
+    /// Position of the first event that it appended to a log.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.log("orders")?;
+    /// orders.append(b"placed")?;
+    /// let done = db.commit().append_events(&orders, [&b"paid"[..], b"sent"]).run()?;
+    /// assert_eq!(done.position(&orders), Some(1));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn position<E: ?Sized>(&self, log: &Log<E>) -> Option<u64> {
+        self.positions.get(&log.inner.id).copied()
+    }
 }
 
 impl Commit {
@@ -130,7 +155,178 @@ impl Commit {
     /// ```
     pub fn create(self, name: &str, meta: &[u8]) -> Self {
         let id = self.db.reserve_collection_id();
-        self.with(|commit| commit.create(id, name, meta))
+        self.with(|commit| commit.create(id, Kind::Multiset, name, meta))
+    }
+
+    /// Gives a key of a table a value, as [`Table::put`]. All puts of a commit have one time.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let (users, emails) = (db.table("users")?, db.table("emails")?);
+    /// let done =
+    ///     db.commit().put(&users, b"alice", b"a@b.c").put(&emails, b"a@b.c", b"alice").run()?;
+    /// assert_eq!(users.snapshot(done.ts)?.get(b"alice")?.as_deref(), Some(&b"a@b.c"[..]));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn put<K: Codec + ?Sized, V: Codec + ?Sized>(
+        self,
+        table: &Table<K, V>,
+        key: &K,
+        val: &V,
+    ) -> Self {
+        self.put_to(&table.inner, Kind::ClockTable, key, Some(val), None)
+    }
+
+    /// Takes the value of a key of a table away, as [`Table::delete`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// db.commit().delete(&users, b"alice").run()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn delete<K: Codec + ?Sized, V: Codec + ?Sized>(
+        self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Self {
+        self.put_to(&table.inner, Kind::ClockTable, key, None, None)
+    }
+
+    /// Gives a key of a table on the caller's clock a value, as [`TimedTable::put`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let prices = db.timed_table("prices")?;
+    /// db.commit().put_at(&prices, b"oil", b"81", 7).put_at(&prices, b"gas", b"3", 7).run()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn put_at<K: Codec + ?Sized, V: Codec + ?Sized>(
+        self,
+        table: &TimedTable<K, V>,
+        key: &K,
+        val: &V,
+        ts: u64,
+    ) -> Self {
+        self.put_to(&table.inner, Kind::Table, key, Some(val), Some(ts))
+    }
+
+    /// Takes the value of a key of a table on the caller's clock away, as [`TimedTable::delete`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let prices = db.timed_table("prices")?;
+    /// db.commit().delete_at(&prices, b"oil", 8).run()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn delete_at<K: Codec + ?Sized, V: Codec + ?Sized>(
+        self,
+        table: &TimedTable<K, V>,
+        key: &K,
+        ts: u64,
+    ) -> Self {
+        self.put_to(&table.inner, Kind::Table, key, None, Some(ts))
+    }
+
+    /// Declares times of a table on the caller's clock complete, as
+    /// [`TimedTable::advance_upper`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let prices = db.timed_table("prices")?;
+    /// db.commit().put_at(&prices, b"oil", b"81", 7).advance_table(&prices, 8).run()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn advance_table<K: Codec + ?Sized, V: Codec + ?Sized>(
+        self,
+        table: &TimedTable<K, V>,
+        upper: impl Into<Frontier>,
+    ) -> Self {
+        self.advance_upper(&table.inner, upper)
+    }
+
+    /// Appends events to a log, as [`Log::append_all`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let (orders, stock) = (db.log("orders")?, db.table("stock")?);
+    /// let done = db.commit().append_events(&orders, [&b"sold"[..]]).put(&stock, b"pen", b"6").run()?;
+    /// assert_eq!(done.position(&orders), Some(0));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn append_events<'e, E: Codec + ?Sized + 'e>(
+        self,
+        log: &Log<E>,
+        events: impl IntoIterator<Item = &'e E>,
+    ) -> Self {
+        self.append_events_at(log, Expected::Any, events)
+    }
+
+    /// Appends events to a log if it has as many as expected, as [`Log::append_at`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// use datestone::Expected;
+    /// let orders = db.log("orders")?;
+    /// db.commit().append_events_at(&orders, Expected::Empty, [&b"placed"[..]]).run()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn append_events_at<'e, E: Codec + ?Sized + 'e>(
+        self,
+        log: &Log<E>,
+        expected: Expected,
+        events: impl IntoIterator<Item = &'e E>,
+    ) -> Self {
+        let description = log.inner.description(Kind::Log);
+        self.with(|commit| {
+            let mut batch = commit.events(&description, expected.position())?;
+            let mut scratch = Vec::new();
+            for event in events {
+                batch.push(None, event.encode(&mut scratch))?;
+            }
+            batch.finish();
+            Ok(())
+        })
+    }
+
+    /// Appends an event with an id.
+    pub(crate) fn append_once<E: Codec + ?Sized>(self, log: &Log<E>, id: &[u8], event: &E) -> Self {
+        let description = log.inner.description(Kind::Log);
+        self.with(|commit| {
+            let mut batch = commit.events(&description, None)?;
+            batch.push(Some(id), event.encode(&mut Vec::new()))?;
+            batch.finish();
+            Ok(())
+        })
+    }
+
+    fn put_to<K: Codec + ?Sized, V: Codec + ?Sized>(
+        self,
+        table: &Collection<K, V>,
+        kind: Kind,
+        key: &K,
+        val: Option<&V>,
+        ts: Option<u64>,
+    ) -> Self {
+        let description: Description = table.description(kind);
+        self.with(|commit| {
+            let mut puts = commit.puts(&description)?;
+            let (mut key_bytes, mut val_bytes) = (Vec::new(), Vec::new());
+            let key = key.encode(&mut key_bytes);
+            match val {
+                Some(val) => puts.put(key, val.encode(&mut val_bytes), ts)?,
+                None => puts.delete(key, ts)?,
+            }
+            puts.finish();
+            Ok(())
+        })
     }
 
     /// Declares times complete, as [`Collection::advance_upper`].
@@ -185,8 +381,8 @@ impl Commit {
     /// The first error of any of its parts; nothing was written then. `Io` and `NoSpace` when it
     /// could not be written; `Poisoned` when an earlier one could not.
     pub fn run(self) -> Result<Committed> {
-        let seqno = self.db.commit(self.commit?, self.durability)?;
-        Ok(Committed { seqno: seqno.0 })
+        let done = self.db.commit(self.commit?, self.durability)?;
+        Ok(Committed { seqno: done.seqno.0, ts: done.ts, positions: done.positions })
     }
 }
 

@@ -1,11 +1,13 @@
 //! [`Datestone`]: a database.
 
 use crate::{
-    Codec, Collection, CollectionInfo, Commit, Options, Result, Snapshot, Stats, VerifyDepth,
-    VerifyReport,
+    Codec, Collection, CollectionInfo, Commit, Error, Log, Options, Result, Snapshot, Stats, Table,
+    TimedTable, VerifyDepth, VerifyReport,
 };
+use datestone_engine::collection::Description;
 use datestone_engine::db::Db;
 use datestone_engine::io::Env;
+use datestone_engine::types::Kind;
 use std::path::Path;
 
 /// An open database: a directory that one process at a time writes.
@@ -68,7 +70,7 @@ impl Datestone {
     /// `Invalid` when the name is empty, longer than 255 bytes or has control characters; and as
     /// for any commit when it has to be created.
     pub fn collection(&self, name: &str) -> Result<Collection> {
-        Collection::new(self.db.clone(), self.db.create_or_load(name, &[])?)
+        self.of_kind(Kind::Multiset, name)
     }
 
     /// The collection `name` with typed keys and values; created when there is none. Its codecs are
@@ -91,11 +93,10 @@ impl Datestone {
         &self,
         name: &str,
     ) -> Result<Collection<K, V>> {
-        let meta = Collection::<K, V>::meta();
-        Collection::new(self.db.clone(), self.db.create_or_load(name, meta.as_bytes())?)
+        self.of_kind(Kind::Multiset, name)
     }
 
-    /// The existing collection `name`, whatever its codecs are, as plain bytes.
+    /// The existing multiset collection `name`, whatever its codecs are, as plain bytes.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -105,9 +106,134 @@ impl Datestone {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` when there is none.
+    /// `NotFound` when there is none; `Invalid` when it is a table or a log.
     pub fn find(&self, name: &str) -> Result<Collection> {
-        Ok(Collection::raw(self.db.clone(), self.db.find(name)?))
+        let found = self.db.find(name)?;
+        require_kind(&found, &[Kind::Multiset])?;
+        Ok(Collection::raw(self.db.clone(), found))
+    }
+
+    /// The table `name`, on the database's clock, with keys and values that are plain bytes; created
+    /// when there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// users.put(b"alice", b"admin")?;
+    /// assert_eq!(users.get(b"alice")?.as_deref(), Some(&b"admin"[..]));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`collection`](Self::collection); `Invalid` when the collection is of another kind.
+    pub fn table(&self, name: &str) -> Result<Table> {
+        self.typed_table(name)
+    }
+
+    /// The table `name`, on the database's clock, with typed keys and values; created when there is
+    /// none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let ages = db.typed_table::<str, u64>("ages")?;
+    /// ages.put("alice", &41)?;
+    /// assert_eq!(ages.get("alice")?, Some(41));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`typed`](Self::typed); `Invalid` when the collection is of another kind.
+    pub fn typed_table<K: Codec + ?Sized, V: Codec + ?Sized>(
+        &self,
+        name: &str,
+    ) -> Result<Table<K, V>> {
+        Ok(Table { inner: self.of_kind(Kind::ClockTable, name)? })
+    }
+
+    /// The table `name` whose times are the caller's, with plain bytes; created when there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let prices = db.timed_table("prices")?;
+    /// prices.put(b"oil", b"81", 20240101)?;
+    /// prices.advance_upper(20240102)?;
+    /// assert_eq!(prices.get_as_of(b"oil", 20240101)?.as_deref(), Some(&b"81"[..]));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`table`](Self::table).
+    pub fn timed_table(&self, name: &str) -> Result<TimedTable> {
+        self.typed_timed_table(name)
+    }
+
+    /// The table `name` whose times are the caller's, with typed keys and values; created when there
+    /// is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let prices = db.typed_timed_table::<str, u64>("prices")?;
+    /// prices.put("oil", &81, 20240101)?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`typed_table`](Self::typed_table).
+    pub fn typed_timed_table<K: Codec + ?Sized, V: Codec + ?Sized>(
+        &self,
+        name: &str,
+    ) -> Result<TimedTable<K, V>> {
+        Ok(TimedTable { inner: self.of_kind(Kind::Table, name)? })
+    }
+
+    /// The log `name`, whose events are plain bytes; created when there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.log("orders")?;
+    /// assert_eq!(orders.append(b"placed")?, 0);
+    /// assert_eq!(orders.append(b"paid")?, 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`collection`](Self::collection); `Invalid` when the collection is of another kind.
+    pub fn log(&self, name: &str) -> Result<Log> {
+        self.typed_log(name)
+    }
+
+    /// The log `name` with typed events; created when there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.typed_log::<str>("orders")?;
+    /// orders.append("placed")?;
+    /// assert_eq!(orders.get(0)?.as_deref(), Some("placed"));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`typed`](Self::typed); `Invalid` when the collection is of another kind.
+    pub fn typed_log<E: Codec + ?Sized>(&self, name: &str) -> Result<Log<E>> {
+        Ok(Log { inner: self.of_kind(Kind::Log, name)? })
+    }
+
+    /// A collection of a kind, created when there is none.
+    fn of_kind<K: Codec + ?Sized, V: Codec + ?Sized>(
+        &self,
+        kind: Kind,
+        name: &str,
+    ) -> Result<Collection<K, V>> {
+        let meta = Collection::<K, V>::meta();
+        let found = self.db.create_or_load(kind, name, meta.as_bytes())?;
+        require_kind(&found, &[kind])?;
+        Collection::new(self.db.clone(), found)
     }
 
     /// Drops the collection `name` with all its data; whether there was one. Its space comes back
@@ -306,4 +432,15 @@ impl Datestone {
     pub fn close(self) -> Result<()> {
         self.db.close()
     }
+}
+
+/// Refuses a collection of another kind.
+pub(crate) fn require_kind(found: &Description, kinds: &[Kind]) -> Result<()> {
+    if kinds.contains(&found.kind) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "collection '{}' is a {}; open it as what it is",
+        found.name, found.kind
+    )))
 }

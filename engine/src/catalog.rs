@@ -11,10 +11,11 @@
 
 use crate::collection::{Collection, Collections};
 use crate::error::Result;
+use crate::format::log_key::{id_key, position_of};
 use crate::memtable::Memtable;
 use crate::segment::Segment;
 use crate::snapshot::Snapshot;
-use crate::types::{CollectionId, SeqNo, TimeWindow};
+use crate::types::{CollectionId, SeqNo, TimeWindow, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub struct PartSource {
 /// The segments of one collection.
 #[derive(Debug, Default)]
 pub struct ReadSet {
-    /// The parts; their order is of no importance for sums.
+    /// The parts, those with the latest windows first.
     pub parts: Vec<PartSource>,
 }
 
@@ -57,6 +58,8 @@ impl MemSet {
 pub struct Frozen {
     /// The updates.
     pub memtable: Arc<Memtable>,
+    /// The database's clock at the freeze.
+    pub clock: Timestamp,
     /// The last commit whose updates are in this memtable or an older one.
     pub last_seqno: SeqNo,
     /// The state after that commit of every collection that changed or got updates since the
@@ -109,6 +112,7 @@ impl Catalog {
 
     /// Publishes the state of the collections that commits changed.
     pub fn publish(&mut self, changed: &BTreeSet<CollectionId>, from: &Collections) {
+        self.collections.set_clock(from.clock());
         for id in changed {
             let collection = from.get(*id);
             self.collections.replace(*id, collection);
@@ -137,17 +141,23 @@ impl Catalog {
         self.mem = Arc::new(MemSet { active: Arc::clone(&self.mem.active), frozen });
     }
 
+    /// The position of the event that a log has under this id.
+    pub fn position_of(&self, log: CollectionId, id: &[u8]) -> Result<Option<u64>> {
+        let Ok(collection) = self.collections.require(log) else { return Ok(None) };
+        let all = Snapshot::new(&collection.description, u64::MAX, &self.mem, self.reads(log));
+        let mut position = None;
+        all.get(&id_key(id), |val, _| {
+            position = position_of(val);
+            Ok(())
+        })?;
+        Ok(position)
+    }
+
     /// A snapshot of a collection.
     pub fn snapshot(&self, id: CollectionId, as_of: u64) -> Result<Snapshot> {
-        let collection = self.collections.require(id)?;
+        let collection = self.collections.current(id)?;
         collection.check_as_of(as_of)?;
-        Ok(Snapshot::new(
-            id,
-            Arc::clone(&collection.description.name),
-            as_of,
-            &self.mem,
-            self.reads(id),
-        ))
+        Ok(Snapshot::new(&collection.description, as_of, &self.mem, self.reads(id)))
     }
 }
 

@@ -11,8 +11,9 @@
 
 use crate::commit::{Check, Commit};
 use crate::error::{Error, Result};
+use crate::format::log_key::LOG_ID_PREFIX;
 use crate::limits;
-use crate::types::{CollectionId, Frontier, TimeWindow};
+use crate::types::{CollectionId, Frontier, Kind, TimeWindow, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub struct Description {
     pub name: Arc<str>,
     /// Opaque bytes of the user.
     pub meta: Arc<[u8]>,
+    /// What it holds.
+    pub kind: Kind,
 }
 
 /// A collection and its frontiers.
@@ -79,6 +82,22 @@ pub enum Change {
     Drop(CollectionId),
     /// Replaces the user's metadata.
     SetMeta(CollectionId, Arc<[u8]>),
+    /// Puts to a table. On the database's clock upper passes the times of the puts.
+    Put {
+        /// The table.
+        collection: CollectionId,
+        /// Least and greatest of the times given.
+        times: Option<TimeWindow>,
+        /// Whether the database gives times.
+        assigned: bool,
+    },
+    /// Appends to a log: upper passes the events.
+    Append {
+        /// The log.
+        collection: CollectionId,
+        /// Count of the events.
+        count: u64,
+    },
 }
 
 impl Change {
@@ -89,20 +108,28 @@ impl Change {
             Self::AdvanceUpper(id, _)
             | Self::CompactBelow(id, _)
             | Self::Drop(id)
-            | Self::SetMeta(id, _) => *id,
+            | Self::SetMeta(id, _)
+            | Self::Put { collection: id, .. }
+            | Self::Append { collection: id, .. } => *id,
             Self::Create(description) => description.id,
         }
     }
 }
 
+/// The first time that the database gives; before it tables on its clock are empty.
+const CLOCK_MIN: Timestamp = 1;
+
 /// All collections of a database, and which of them changed since somebody last asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Collections {
     by_id: BTreeMap<CollectionId, Collection>,
     by_name: HashMap<Arc<str>, CollectionId>,
     changed: BTreeSet<CollectionId>,
     /// The greatest id ever seen, also of collections that were dropped.
     last_id: Option<CollectionId>,
+    /// The next time that the database gives: at or beyond the upper of every table on its clock,
+    /// and the upper of all of them.
+    clock: Timestamp,
 }
 
 impl Collections {
@@ -114,7 +141,43 @@ impl Collections {
         let by_name =
             by_id.values().map(|c| (Arc::clone(&c.description.name), c.description.id)).collect();
         let last_id = by_id.last_key_value().map(|(id, _)| *id);
-        Self { by_id, by_name, changed: BTreeSet::new(), last_id }
+        Self { by_id, by_name, changed: BTreeSet::new(), last_id, clock: CLOCK_MIN }
+    }
+
+    /// The same collections with the database's clock at `clock`, or later if a collection says so.
+    #[must_use]
+    pub fn at_clock(mut self, clock: Timestamp) -> Self {
+        let on_clock = self.by_id.values().filter(|c| c.description.kind == Kind::ClockTable);
+        self.clock =
+            on_clock.filter_map(|c| c.upper.ts()).fold(clock.max(CLOCK_MIN), Timestamp::max);
+        self
+    }
+
+    /// The next time that the database gives.
+    #[must_use]
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// Sets the clock, to publish it or to take a commit back.
+    pub const fn set_clock(&mut self, clock: Timestamp) {
+        self.clock = clock;
+    }
+
+    /// Upper of a collection, which for tables on the database's clock is the clock.
+    #[must_use]
+    pub fn upper(&self, collection: &Collection) -> Frontier {
+        match collection.description.kind {
+            Kind::ClockTable => collection.upper.max(Frontier::at(self.clock)),
+            _ => collection.upper,
+        }
+    }
+
+    /// A collection by id with its upper as readers see it.
+    pub fn current(&self, id: CollectionId) -> Result<Collection> {
+        let mut collection = self.require(id)?.clone();
+        collection.upper = self.upper(&collection);
+        Ok(collection)
     }
 
     /// A collection by id.
@@ -177,8 +240,9 @@ impl Collections {
         match check {
             Check::Updates { collection, times } => {
                 let collection = self.require(*collection)?;
+                require_kind(collection, "updates", |kind| kind == Kind::Multiset)?;
                 if collection.upper.is_beyond(times.first) {
-                    return Err(commit.first_update_below(collection));
+                    return Err(commit.first_update_below(collection, collection.upper));
                 }
             }
             Check::Upper { collection, expected } => {
@@ -193,6 +257,30 @@ impl Collections {
             }
             Check::Exists { collection } => {
                 self.require(*collection)?;
+            }
+            Check::Puts { collection, times, assigned } => {
+                let collection = self.require(*collection)?;
+                require_kind(collection, "puts", Kind::is_table)?;
+                let kind = collection.description.kind;
+                require_kind(collection, "times of the database", |_| {
+                    !assigned || kind == Kind::ClockTable
+                })?;
+                let upper = self.upper(collection);
+                if times.is_some_and(|times| upper.is_beyond(times.first)) {
+                    return Err(commit.first_update_below(collection, upper));
+                }
+            }
+            Check::Events { collection } => {
+                let collection = self.require(*collection)?;
+                require_kind(collection, "events", |kind| kind == Kind::Log)?;
+            }
+            Check::Advances { collection } => {
+                let collection = self.require(*collection)?;
+                require_kind(collection, "an upper from its user", |kind| !kind.assigns_times())?;
+            }
+            Check::Forgets { collection } => {
+                let collection = self.require(*collection)?;
+                require_kind(collection, "forgetting", |kind| kind != Kind::Log)?;
             }
             Check::Absent { name } => {
                 if self.by_name.contains_key(name) {
@@ -211,7 +299,8 @@ impl Collections {
 
     /// Makes one change of a commit that was checked, or that recovery reads back. `Err` when it
     /// names a collection that does not exist: a checked commit never does.
-    pub fn apply(&mut self, change: &Change) -> Result<()> {
+    /// `clock` is the time that the database gives to the commit.
+    pub fn apply(&mut self, change: &Change, clock: Timestamp) -> Result<()> {
         match change {
             Change::Create(description) => {
                 let id = description.id;
@@ -236,6 +325,28 @@ impl Collections {
                     collection.upper = *upper;
                     self.changed.insert(*id);
                 }
+                if let (Kind::ClockTable, Some(ts)) = (collection.description.kind, upper.ts()) {
+                    self.clock = self.clock.max(ts);
+                }
+            }
+            Change::Put { collection: id, times, assigned } => {
+                // Updates of a table on the caller's clock do not move its upper.
+                let kind = self.by_id.get(id).ok_or_else(|| missing(*id))?.description.kind;
+                if kind == Kind::ClockTable {
+                    let given = times.map(|times| Frontier::just_beyond(times.last));
+                    let own = assigned.then(|| Frontier::just_beyond(clock));
+                    let upper = given.into_iter().chain(own).max().unwrap_or(Frontier::MIN);
+                    self.apply(&Change::AdvanceUpper(*id, upper), clock)?;
+                }
+            }
+            Change::Append { collection: id, count } => {
+                let collection = self.by_id.get_mut(id).ok_or_else(|| missing(*id))?;
+                let end = collection.upper.ts().and_then(|ts| ts.checked_add(*count));
+                let end = end.filter(|end| *end < LOG_ID_PREFIX).ok_or_else(|| {
+                    Error::invalid(format!("log '{}' is full", collection.description.name))
+                })?;
+                collection.upper = Frontier::at(end);
+                self.changed.insert(*id);
             }
             Change::CompactBelow(id, since) => {
                 let collection = self.by_id.get_mut(id).ok_or_else(|| missing(*id))?;
@@ -252,6 +363,14 @@ impl Collections {
         }
         Ok(())
     }
+}
+
+fn require_kind(collection: &Collection, what: &str, fits: impl Fn(Kind) -> bool) -> Result<()> {
+    let Description { name, kind, .. } = &collection.description;
+    if fits(*kind) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("collection '{name}' is a {kind}, which has no {what}")))
 }
 
 fn missing(id: CollectionId) -> Error {

@@ -108,3 +108,10 @@ pub trait EntrySink {
     /// where a sum would overflow 64 bits). Equal neighbours are legal, see the module's contract.
     fn push(&mut self, key: &[u8], val: &[u8], updates: &[(Timestamp, i64)]) -> Result<()>;
 }
+
+impl<S: EntrySink> EntrySink for &mut S {
+    #[inline]
+    fn push(&mut self, key: &[u8], val: &[u8], updates: &[(Timestamp, i64)]) -> Result<()> {
+        (**self).push(key, val, updates)
+    }
+}

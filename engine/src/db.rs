@@ -8,11 +8,11 @@ use crate::catalog::{Frozen, MemSet};
 use crate::collection::{Collection, Description};
 use crate::commit::Commit;
 use crate::config::{Durability, Options};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, display_bytes};
 use crate::format::FORMAT_VERSION;
 use crate::install::Shared;
 use crate::io::{Env, JoinHandle};
-use crate::leader::WriteState;
+use crate::leader::{Assigned, WriteState};
 use crate::limits::FROZEN_COUNT_MAX;
 use crate::maintenance::Worker;
 use crate::recovery::{self, Recovered};
@@ -21,11 +21,11 @@ use crate::stats::Stats;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::throttle::{Debt, pause};
-use crate::types::{CollectionId, Frontier, SeqNo};
+use crate::types::{CollectionId, Frontier, Kind, SeqNo, Timestamp};
 use crate::verify::{VerifyDepth, VerifyReport, verify};
 use crate::wal::group::{GroupCommit, GroupLimits};
 use crate::wal::{FrameIn, WalShared, WalWriter};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl fmt::Debug for Db {
 
 struct Inner {
     shared: Arc<Shared>,
-    group: GroupCommit<Request, Result<SeqNo>>,
+    group: GroupCommit<Request, Result<Committed>>,
     leader: Mutex<Leader>,
     wal: Arc<WalShared>,
     worker: Arc<Worker>,
@@ -64,6 +64,17 @@ struct Request {
     commit: Commit,
     durability: Durability,
     payload_crc: u32,
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    /// Its position in the WAL.
+    pub seqno: SeqNo,
+    /// The time that the database gave its puts.
+    pub ts: Timestamp,
+    /// The positions of the first events that it appended, by log.
+    pub positions: BTreeMap<CollectionId, u64>,
 }
 
 /// A collection with sizes and counts.
@@ -115,8 +126,8 @@ impl Db {
         &self.0.shared.options
     }
 
-    /// The collection `name`, created with `meta` when there is none.
-    pub fn create_or_load(&self, name: &str, meta: &[u8]) -> Result<Description> {
+    /// The collection `name`, created with `kind` and `meta` when there is none.
+    pub fn create_or_load(&self, kind: Kind, name: &str, meta: &[u8]) -> Result<Description> {
         loop {
             self.0.check_open()?;
             match self.find(name) {
@@ -125,7 +136,7 @@ impl Db {
             }
             let id = self.reserve_collection_id();
             let mut commit = Commit::new();
-            commit.create(id, name, meta)?;
+            commit.create(id, kind, name, meta)?;
             match self.commit(commit, Durability::Fsync) {
                 // Somebody else was faster.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -152,14 +163,18 @@ impl Db {
 
     /// A collection and its frontiers.
     pub fn collection(&self, id: CollectionId) -> Result<Collection> {
-        self.0.shared.catalog.read().collections().require(id).cloned()
+        self.0.shared.catalog.read().collections().current(id)
     }
 
     /// All collections, in order of their names.
     #[must_use]
     pub fn collections(&self) -> Vec<CollectionStats> {
-        let mut all: Vec<Collection> =
-            self.0.shared.catalog.read().collections().iter().cloned().collect();
+        let mut all: Vec<Collection> = {
+            let catalog = self.0.shared.catalog.read();
+            let collections = catalog.collections();
+            let current = |c: &Collection| Collection { upper: collections.upper(c), ..c.clone() };
+            collections.iter().map(current).collect()
+        };
         all.sort_by(|a, b| a.description.name.cmp(&b.description.name));
         all.into_iter().map(|collection| self.0.stats_of(collection)).collect()
     }
@@ -187,8 +202,8 @@ impl Db {
         Ok(true)
     }
 
-    /// Makes a commit; its position in the log.
-    pub fn commit(&self, mut commit: Commit, durability: Durability) -> Result<SeqNo> {
+    /// Makes a commit.
+    pub fn commit(&self, mut commit: Commit, durability: Durability) -> Result<Committed> {
         self.0.check_open()?;
         commit.seal()?;
         let durability = if commit.must_sync() { Durability::Fsync } else { durability };
@@ -197,7 +212,7 @@ impl Db {
         let (updates, raises_since) = (commit.update_count(), commit.must_sync());
         let weight = commit.payload().len();
         let request = Request { commit, durability, payload_crc };
-        let seqno = self
+        let committed = self
             .0
             .group
             .submit(request, weight, |batch| self.0.lead(batch))
@@ -207,7 +222,7 @@ impl Db {
         if raises_since {
             self.0.worker.call();
         }
-        Ok(seqno)
+        Ok(committed)
     }
 
     /// A snapshot of a collection.
@@ -227,7 +242,7 @@ impl Db {
     pub fn latest(&self, id: CollectionId) -> Result<Snapshot> {
         self.0.check_open()?;
         let catalog = self.0.shared.catalog.read();
-        let collection = catalog.collections().require(id)?;
+        let collection = catalog.collections().current(id)?;
         // With nothing below upper, reading 0 gives the error that says so.
         catalog.snapshot(id, collection.upper.last_below().unwrap_or(0))
     }
@@ -307,23 +322,24 @@ impl Inner {
     }
 
     /// Leads a group of commits: check, log, insert, publish, freeze.
-    fn lead(&self, batch: Vec<Request>) -> Vec<Result<SeqNo>> {
+    fn lead(&self, batch: Vec<Request>) -> Vec<Result<Committed>> {
         let mut leader = self.leader.lock();
         let leader = &mut *leader;
         let mut results = Vec::with_capacity(batch.len());
         // A commit is checked against those before it in the group, so each is applied to the
         // collections as it is accepted; readers see nothing of it before it is logged.
-        let mut accepted: Vec<(usize, &Request)> = Vec::with_capacity(batch.len());
+        let mut accepted: Vec<(usize, &Request, Assigned)> = Vec::with_capacity(batch.len());
         let mut undo = Vec::new();
         for (index, request) in batch.iter().enumerate() {
             let checked = self
                 .check_open()
                 .and_then(|()| leader.state.collections.check(&request.commit))
+                .and_then(|()| self.check_events(&request.commit, &accepted))
                 .and_then(|()| leader.state.accept(&request.commit, &mut undo));
-            if checked.is_ok() {
-                accepted.push((index, request));
-            }
-            results.push(checked.map(|()| SeqNo(0)));
+            results.push(checked.map(|assigned| {
+                accepted.push((index, request, assigned));
+                Committed::default()
+            }));
         }
         if accepted.is_empty() {
             return results;
@@ -333,13 +349,14 @@ impl Inner {
             leader.state.revert(undo);
         }
         let first = logged.as_ref().map_or(0, |last| last.0 + 1 - accepted.len() as u64);
-        for (offset, (index, request)) in (0..).zip(&accepted) {
+        for (offset, (index, request, assigned)) in (0..).zip(accepted) {
             let inserted = logged.clone().and_then(|_| {
                 let seqno = SeqNo(first + offset);
-                leader.state.insert(seqno, request.commit.payload())?;
-                Ok(seqno)
+                leader.state.insert(seqno, request.commit.payload(), &assigned)?;
+                let Assigned { ts, positions } = assigned;
+                Ok(Committed { seqno, ts, positions })
             });
-            if let Some(result) = results.get_mut(*index) {
+            if let Some(result) = results.get_mut(index) {
                 *result = inserted;
             }
         }
@@ -347,6 +364,20 @@ impl Inner {
             self.publish(&mut leader.state);
         }
         results
+    }
+
+    /// Refuses events whose ids their logs have already, or get by a commit before in the group.
+    fn check_events(&self, commit: &Commit, group: &[(usize, &Request, Assigned)]) -> Result<()> {
+        for (log, id) in commit.event_ids() {
+            if group.iter().any(|(_, other, _)| other.commit.appends_id(*log, id)) {
+                return Err(Error::Busy { what: "the same event id is being appended" });
+            }
+            if let Some(position) = self.shared.catalog.read().position_of(*log, id)? {
+                let id = display_bytes(id);
+                return Err(Error::EventExists { id, position });
+            }
+        }
+        Ok(())
     }
 
     /// Shows readers what the commits changed, and hands a full memtable over.
@@ -493,16 +524,16 @@ impl Drop for Inner {
 
 impl Leader {
     /// Logs the accepted commits and makes them as durable as the most demanding of them asks.
-    fn log(&mut self, accepted: &[(usize, &Request)]) -> Result<SeqNo> {
+    fn log(&mut self, accepted: &[(usize, &Request, Assigned)]) -> Result<SeqNo> {
         let frames: Vec<FrameIn<'_>> = accepted
             .iter()
-            .map(|(_, request)| FrameIn {
+            .map(|(_, request, _)| FrameIn {
                 payload: request.commit.payload(),
                 payload_crc: request.payload_crc,
             })
             .collect();
         let last = self.wal.append(&frames)?;
-        let durability = |wanted| accepted.iter().any(|(_, r)| r.durability == wanted);
+        let durability = |wanted| accepted.iter().any(|(_, r, _)| r.durability == wanted);
         if durability(Durability::Fsync) {
             self.wal.sync()?;
         } else if durability(Durability::Buffer) {

@@ -148,6 +148,14 @@ pub enum Error {
         /// What was to be created.
         what: String,
     },
+    /// A log has an event of this id.
+    #[error("event id {id} was appended already, at position {position}")]
+    EventExists {
+        /// The id.
+        id: String,
+        /// Position of the event.
+        position: u64,
+    },
     /// The time read lies below since.
     #[error(
         "as-of {as_of} of collection '{collection}' is before since {since} (history below it was compacted); readable window is {since}..{upper}"
@@ -269,7 +277,7 @@ impl Error {
             | Self::TsBeyondNewUpper { .. }
             | Self::DiffOverflow { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+            Self::AlreadyExists { .. } | Self::EventExists { .. } => ErrorKind::AlreadyExists,
             Self::Compacted { .. } => ErrorKind::Compacted,
             Self::NotYet { .. } => ErrorKind::NotYet,
             Self::UpperMismatch { .. } => ErrorKind::UpperMismatch,

@@ -14,14 +14,14 @@
 
 use crate::catalog::Frozen;
 use crate::collection::Collection;
-use crate::compaction::PartWriter;
+use crate::compaction::{Floor, PartWriter, VersionSink};
 use crate::consolidate::advance_and_consolidate;
 use crate::cursor::{Cursor, EntrySink};
 use crate::error::{Error, Result};
 use crate::format::manifest_edit::{Edit, EditOp, RunList};
 use crate::install::{Shared, Warmth, head};
 use crate::manifest::ManifestState;
-use crate::memtable::{MemCursor, Slot};
+use crate::memtable::{MemCursor, Slot, SortedRun};
 use crate::segment::Segment;
 use crate::sync;
 use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow, Timestamp};
@@ -53,7 +53,8 @@ pub(crate) fn flush_oldest(shared: &Shared) -> Result<Option<Arc<Frozen>>> {
         let Some(collection) = collection_at_freeze(&frozen, id) else { continue };
         let segments = write_slot(shared, &slot, collection)?;
         for metas in [&segments.sealed, &segments.future] {
-            opened.extend(shared.open_new(id, metas)?);
+            let identity = shared.identity(id, collection.description.kind);
+            opened.extend(shared.open_new(identity, metas)?);
             shared.counters.flush_bytes(metas.iter().map(|meta| meta.file_len).sum());
         }
         written.insert(id, segments);
@@ -74,12 +75,28 @@ fn collection_at_freeze(frozen: &Frozen, id: CollectionId) -> Option<&Collection
 /// Writes one collection's updates: sorted, consolidated, sealed ones apart from future ones.
 fn write_slot(shared: &Shared, slot: &sync::Arc<Slot>, collection: &Collection) -> Result<Written> {
     let Some(run) = slot.sort_all() else { return Ok(Written::default()) };
-    let id = slot.collection();
+    let kind = collection.description.kind;
+    let identity = shared.identity(slot.collection(), kind);
     let part = || {
-        let make = || shared.segment_writer(id, Warmth::Warm);
+        let make = || shared.segment_writer(identity, Warmth::Warm);
         PartWriter::new(Arc::clone(&shared.env.fs), shared.dir.clone(), make)
     };
     let (mut sealed, mut future) = (part(), part());
+    if kind.is_table() {
+        split_versions(run, collection, &mut sealed, &mut future)?;
+    } else {
+        split_updates(run, collection, &mut sealed, &mut future)?;
+    }
+    Ok(Written { sealed: sealed.finish()?, future: future.finish()? })
+}
+
+/// Writes consolidated updates, those below upper apart from the others.
+fn split_updates(
+    run: sync::Arc<SortedRun>,
+    collection: &Collection,
+    sealed: &mut impl EntrySink,
+    future: &mut impl EntrySink,
+) -> Result<()> {
     let upper = collection.upper;
     // Times below since are as good as since, but must not leave the interval of their run.
     let within = |since: Frontier| upper.last_below().map_or(since, |last| since.min(last.into()));
@@ -104,7 +121,36 @@ fn write_slot(shared: &Shared, slot: &sync::Arc<Slot>, collection: &Collection) 
         }
         cursor.next()?;
     }
-    Ok(Written { sealed: sealed.finish()?, future: future.finish()? })
+    Ok(())
+}
+
+/// Writes the versions of a table that somebody may still read, those below upper apart from the
+/// others.
+fn split_versions(
+    run: sync::Arc<SortedRun>,
+    collection: &Collection,
+    sealed: &mut impl EntrySink,
+    future: &mut impl EntrySink,
+) -> Result<()> {
+    let (upper, since) = (collection.upper, collection.since);
+    let mut sealed = VersionSink::new(sealed, since, Floor::OlderMayExist);
+    let mut future = VersionSink::new(future, since, Floor::OlderMayExist);
+    let mut cursor = MemCursor::new(run, TimeWindow::ALL);
+    let mut versions = Vec::new();
+    cursor.seek_first()?;
+    while cursor.valid() {
+        versions.clear();
+        cursor.updates(&mut versions);
+        let (key, stored) = (cursor.key(), cursor.val());
+        match versions.first() {
+            Some((ts, _)) if upper.is_beyond(*ts) => sealed.push(key, stored, &versions)?,
+            _ => future.push(key, stored, &versions)?,
+        }
+        cursor.next()?;
+    }
+    sealed.finish()?;
+    future.finish()?;
+    Ok(())
 }
 
 /// What the manifest learns from the flush of `frozen`.
@@ -114,6 +160,9 @@ fn edit(
     mut written: HashMap<CollectionId, Written>,
 ) -> Result<Edit> {
     let mut ops = vec![EditOp::Flushed(frozen.last_seqno)];
+    if frozen.clock > state.clock() {
+        ops.push(EditOp::Clock(frozen.clock));
+    }
     for (id, collection) in &frozen.changed {
         let known = state.collections().get(id);
         let Some(collection) = collection else {

@@ -71,3 +71,21 @@ impl<'s> Found<'s> {
         Ok(())
     }
 }
+
+/// A version of a table's key as it is stored; see [`table_val`](crate::format::table_val).
+#[derive(Clone, Debug)]
+pub struct Version<'s> {
+    /// Its time, and its value behind it.
+    pub stored: ValRef<'s>,
+    /// Whether it was put (1) or deletes the key (-1).
+    pub diff: i64,
+}
+
+impl Version<'_> {
+    /// Whether it is newer than `other`.
+    #[inline]
+    #[must_use]
+    pub fn precedes(&self, other: &Version<'_>) -> bool {
+        self.stored.as_slice() < other.stored.as_slice()
+    }
+}

@@ -20,7 +20,7 @@ use crate::segment::{
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::types::{CollectionId, SegmentId, SegmentMeta};
+use crate::types::{CollectionId, Kind, SegmentId, SegmentMeta};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Shared {
     /// A writer for a new segment of a collection.
     pub(crate) fn segment_writer(
         &self,
-        collection: CollectionId,
+        identity: SegmentIdentity,
         warmth: Warmth,
     ) -> Result<SegmentWriter> {
         let id = SegmentId(self.next_segment.fetch_add(1, Ordering::Relaxed));
@@ -75,7 +75,6 @@ impl Shared {
             hash_index: self.options.hash_index,
             ..SegmentOptions::default()
         };
-        let identity = self.identity(collection);
         let mut writer = SegmentWriter::create(&self.env.fs, &self.dir, id, identity, options)?;
         if self.options.background_threads > 0 {
             writer.write_behind(Arc::clone(&self.env.threads));
@@ -83,17 +82,17 @@ impl Shared {
         Ok(writer)
     }
 
-    pub(crate) const fn identity(&self, collection: CollectionId) -> SegmentIdentity {
-        SegmentIdentity { db_uuid: self.uuid, collection }
+    /// Whose the segments of a collection are.
+    pub(crate) const fn identity(&self, collection: CollectionId, kind: Kind) -> SegmentIdentity {
+        SegmentIdentity { db_uuid: self.uuid, collection, kind }
     }
 
     /// Opens the segments that a flush or merge wrote, and makes their names durable.
     pub(crate) fn open_new(
         &self,
-        collection: CollectionId,
+        identity: SegmentIdentity,
         metas: &[SegmentMeta],
     ) -> Result<Vec<Arc<Segment>>> {
-        let identity = self.identity(collection);
         metas
             .iter()
             .map(|meta| Segment::open(&self.env.fs, &self.dir, meta, identity, &self.cache))
@@ -164,6 +163,7 @@ impl Installer {
             let segments = metas.iter().map(|meta| self.segment(meta.id)).collect::<Result<_>>()?;
             parts.push(PartSource { segments, window });
         }
+        parts.sort_by_key(|part| std::cmp::Reverse(part.window.last));
         Ok(ReadSet { parts })
     }
 
@@ -192,7 +192,7 @@ impl Installer {
 pub(crate) fn head(collection: &crate::collection::Collection) -> CollectionHead {
     CollectionHead {
         id: collection.description.id,
-        kind: crate::format::wal_record::WAL_KIND_MULTISET,
+        kind: collection.description.kind,
         ts_width: crate::format::wal_record::WAL_TS_WIDTH,
         name: collection.description.name.to_string(),
         meta: collection.description.meta.to_vec(),

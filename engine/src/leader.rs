@@ -11,9 +11,10 @@ use crate::collection::{Change, Collection, Collections, Description};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::format::FormatError;
-use crate::format::wal_record::{Op, decode};
-use crate::memtable::Memtable;
-use crate::types::{CollectionId, SeqNo};
+use crate::format::wal_record::{Op, Rows, WAL_TS_ASSIGNED, decode};
+use crate::format::{log_key, table_val};
+use crate::memtable::{Memtable, MemtableWriter};
+use crate::types::{CollectionId, Kind, SeqNo, TimeWindow, Timestamp, Update};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -53,22 +54,30 @@ impl WriteState {
         seqno: SeqNo,
         payload: &[u8],
     ) -> std::result::Result<(), ApplyError> {
+        let mut assigned = self.assigned();
         for op in decode(payload)? {
             let change = match op? {
-                Op::Append { .. } => continue,
+                Op::Append { collection, rows } => {
+                    let Some(known) = self.collections.get(collection) else { continue };
+                    match rows_change(known, rows) {
+                        Some(change) => change,
+                        None => continue,
+                    }
+                }
                 Op::AdvanceUpper { collection, upper } => Change::AdvanceUpper(collection, upper),
                 Op::CompactBelow { collection, since } => Change::CompactBelow(collection, since),
                 Op::Create { collection: id, create } => Change::Create(Description {
                     id,
                     name: create.name.into(),
                     meta: create.meta.into(),
+                    kind: create.kind,
                 }),
                 Op::Drop { collection } => Change::Drop(collection),
                 Op::SetMeta { collection, meta } => Change::SetMeta(collection, meta.into()),
             };
-            self.collections.apply(&change).map_err(ApplyError::State)?;
+            self.apply(&change, &mut assigned).map_err(ApplyError::State)?;
         }
-        self.insert(seqno, payload)
+        self.insert(seqno, payload, &assigned)
     }
 
     /// Makes the changes of a commit that was checked, so that the next commit of the group can be
@@ -77,23 +86,44 @@ impl WriteState {
     /// # Errors
     /// When the commit contradicts itself (it drops a collection twice, say), which the checks
     /// against the state before it do not see; then nothing has changed.
-    pub(crate) fn accept(&mut self, commit: &Commit, undo: &mut Undo) -> Result<()> {
+    pub(crate) fn accept(&mut self, commit: &Commit, undo: &mut Undo) -> Result<Assigned> {
         let before = undo.len();
+        let mut assigned = self.assigned();
         for change in commit.changes() {
             let id = change.collection();
-            undo.push((id, self.collections.get(id).cloned()));
-            if let Err(e) = self.collections.apply(change) {
+            undo.push(Before {
+                id,
+                collection: self.collections.get(id).cloned(),
+                clock: self.collections.clock(),
+            });
+            if let Err(e) = self.apply(change, &mut assigned) {
                 self.revert(undo.split_off(before));
                 return Err(e);
             }
         }
-        Ok(())
+        Ok(assigned)
+    }
+
+    /// What the database gives to the next commit.
+    fn assigned(&self) -> Assigned {
+        Assigned { ts: self.collections.clock(), positions: BTreeMap::new() }
+    }
+
+    /// Makes one change; notes the position that a log gives to the first event.
+    fn apply(&mut self, change: &Change, assigned: &mut Assigned) -> Result<()> {
+        if let Change::Append { collection, .. } = change
+            && let Some(log) = self.collections.get(*collection)
+        {
+            assigned.positions.entry(*collection).or_insert(log.upper.ts().unwrap_or(u64::MAX));
+        }
+        self.collections.apply(change, assigned.ts)
     }
 
     /// Takes back what [`accept`](Self::accept) did, because it could not be logged.
     pub(crate) fn revert(&mut self, undo: Undo) {
-        for (id, before) in undo.into_iter().rev() {
-            self.collections.replace(id, before.as_ref());
+        for before in undo.into_iter().rev() {
+            self.collections.replace(before.id, before.collection.as_ref());
+            self.collections.set_clock(before.clock);
         }
     }
 
@@ -103,13 +133,22 @@ impl WriteState {
         &mut self,
         seqno: SeqNo,
         payload: &[u8],
+        assigned: &Assigned,
     ) -> std::result::Result<(), ApplyError> {
         let mut writer = self.active.writer();
+        let mut positions = assigned.positions.clone();
         for op in decode(payload)? {
             if let Op::Append { collection, rows } = op?
-                && self.collections.get(collection).is_some()
+                && let Some(known) = self.collections.get(collection)
             {
-                writer.insert_all(collection, rows.filter(|update| update.diff != 0));
+                let rows = rows.filter(|update| update.diff != 0);
+                match known.description.kind {
+                    Kind::Multiset => writer.insert_all(collection, rows),
+                    Kind::Log => insert_events(&mut writer, collection, rows, &mut positions),
+                    kind => {
+                        insert_versions(&mut writer, collection, kind, rows, seqno, assigned.ts);
+                    }
+                }
             }
         }
         self.last_seqno = seqno;
@@ -148,6 +187,7 @@ impl WriteState {
         self.logged_bytes = 0;
         Arc::new(Frozen {
             memtable,
+            clock: self.collections.clock(),
             last_seqno: self.last_seqno,
             changed: ids
                 .into_iter()
@@ -160,7 +200,85 @@ impl WriteState {
 }
 
 /// States of collections before changes that may have to be taken back, in order.
-pub(crate) type Undo = Vec<(CollectionId, Option<Collection>)>;
+pub(crate) type Undo = Vec<Before>;
+
+/// A collection, and the clock, before a change.
+#[derive(Debug)]
+pub(crate) struct Before {
+    id: CollectionId,
+    collection: Option<Collection>,
+    clock: Timestamp,
+}
+
+/// What the database gives to a commit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Assigned {
+    /// The time of its puts.
+    pub(crate) ts: Timestamp,
+    /// The positions of the first events that it appends, by log.
+    pub(crate) positions: BTreeMap<CollectionId, u64>,
+}
+
+/// What rows for a collection change beside adding to it, as recovery learns it from the record.
+fn rows_change(collection: &Collection, rows: Rows<'_>) -> Option<Change> {
+    let id = collection.description.id;
+    match collection.description.kind {
+        Kind::Multiset | Kind::Table => None,
+        Kind::Log => Some(Change::Append { collection: id, count: rows.count() as u64 }),
+        Kind::ClockTable => {
+            let (mut times, mut assigned) = (None::<TimeWindow>, false);
+            for Update { ts, .. } in rows {
+                if ts == WAL_TS_ASSIGNED {
+                    assigned = true;
+                } else {
+                    let seen = times.unwrap_or(TimeWindow { first: ts, last: ts });
+                    times = Some(TimeWindow { first: seen.first.min(ts), last: seen.last.max(ts) });
+                }
+            }
+            Some(Change::Put { collection: id, times, assigned })
+        }
+    }
+}
+
+/// Stores the versions that a commit puts into a table.
+fn insert_versions<'u>(
+    writer: &mut MemtableWriter<'_>,
+    collection: CollectionId,
+    kind: Kind,
+    rows: impl Iterator<Item = Update<'u>>,
+    seqno: SeqNo,
+    clock: Timestamp,
+) {
+    let slot = writer.slot(collection);
+    let mut stored = Vec::new();
+    for mut update in rows {
+        if update.ts == WAL_TS_ASSIGNED {
+            update.ts = clock;
+        }
+        table_val::encode(kind, update.ts, seqno, update.val, &mut stored);
+        writer.insert(&slot, Update { val: &stored, ..update });
+    }
+}
+
+/// Stores the events that a commit appends to a log, and their ids.
+fn insert_events<'u>(
+    writer: &mut MemtableWriter<'_>,
+    collection: CollectionId,
+    rows: impl Iterator<Item = Update<'u>>,
+    positions: &mut BTreeMap<CollectionId, u64>,
+) {
+    let slot = writer.slot(collection);
+    let Some(position) = positions.get_mut(&collection) else { return };
+    for row in rows {
+        let key = log_key::event_key(*position);
+        writer.insert(&slot, Update { key: &key, val: row.val, ts: *position, diff: 1 });
+        if !row.key.is_empty() {
+            let id = log_key::id_key(row.key);
+            writer.insert(&slot, Update { key: &id, val: &key, ts: *position, diff: 1 });
+        }
+        *position += 1;
+    }
+}
 
 /// Why a record could not be applied.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::segment::{BlockCache, Segment, SegmentIdentity, parse_segment_file_na
 use crate::stats::Counters;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, RwLock};
-use crate::types::{CollectionId, SegmentId};
+use crate::types::{CollectionId, Kind, SegmentId};
 use crate::wal::{self, WalOptions, WalShared, WalWriter};
 use std::collections::HashMap;
 use std::io::ErrorKind as IoErrorKind;
@@ -55,12 +55,14 @@ pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovere
                 id: head.id,
                 name: head.name.as_str().into(),
                 meta: head.meta.as_slice().into(),
+                kind: head.kind,
             },
             since: head.since,
             upper: head.upper,
         }
     }));
     let flushed = log.state().flushed_seqno();
+    let collections = collections.at_clock(log.state().clock());
     let mut state = WriteState::new(collections, flushed, options.memtable_bytes);
     let mut frozen: Vec<Arc<Frozen>> = Vec::new();
     let wal_options = WalOptions { file_len: options.wal_file_bytes, ..WalOptions::default() };
@@ -185,7 +187,8 @@ fn open_segments(
     state
         .live_segments()
         .map(|(collection, meta)| {
-            let identity = SegmentIdentity { db_uuid: state.uuid(), collection };
+            let kind = state.collections().get(&collection).map_or(Kind::Multiset, |c| c.head.kind);
+            let identity = SegmentIdentity { db_uuid: state.uuid(), collection, kind };
             let segment = Segment::open(&env.fs, dir, meta, identity, cache)?;
             Ok((meta.id, segment))
         })

@@ -1,6 +1,11 @@
 //! [`Snapshot`]: a reader's hold on the segments and memtables of one collection at one time.
 
+mod versions;
+
+pub use versions::{VersionRow, VersionRows};
+
 use crate::catalog::{MemSet, PartSource, ReadSet};
+use crate::collection::Description;
 use crate::consolidate::advance_and_consolidate;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result, display_bytes};
@@ -10,7 +15,7 @@ use crate::memtable::{MemCursor, Memtable, Slot};
 use crate::read::{MergeCursor, PartCursor, RangeSpec, Rows, Source};
 use crate::segment::Segment;
 use crate::sync;
-use crate::types::{CollectionId, Frontier, TimeWindow, Timestamp, Update};
+use crate::types::{CollectionId, Frontier, Kind, TimeWindow, Timestamp, Update};
 use std::sync::Arc;
 
 /// The contents of a collection at one time. Cheap to clone; stays correct whatever happens to the
@@ -21,6 +26,7 @@ pub struct Snapshot(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: Arc<str>,
+    kind: Kind,
     as_of: Timestamp,
     memtables: Vec<(Arc<Memtable>, sync::Arc<Slot>)>,
     reads: Arc<ReadSet>,
@@ -29,18 +35,19 @@ struct Inner {
 impl Snapshot {
     /// Pins what is read at `as_of`. The caller has checked that it may be.
     pub(crate) fn new(
-        id: CollectionId,
-        name: Arc<str>,
+        description: &Description,
         as_of: Timestamp,
         mem: &MemSet,
         reads: Arc<ReadSet>,
     ) -> Self {
+        let Description { id, kind, .. } = *description;
+        let name = Arc::clone(&description.name);
         let memtables = mem
             .iter()
             .filter_map(|memtable| Some((Arc::clone(memtable), memtable.slot(id)?)))
             .filter(|(_, slot)| slot.times().is_some_and(|times| times.first <= as_of))
             .collect();
-        Self(Arc::new(Inner { name, as_of, memtables, reads }))
+        Self(Arc::new(Inner { name, kind, as_of, memtables, reads }))
     }
 
     /// The time that it answers for.
@@ -90,6 +97,11 @@ impl Snapshot {
     /// The rows whose key is in `range`, in order of `(key, val)`.
     #[must_use]
     pub fn rows(&self, range: RangeSpec) -> Rows<Source> {
+        Rows::new(self.sources(), Arc::clone(&self.0.name), range)
+    }
+
+    /// Everything that is read, in order of `(key, val)`.
+    fn sources(&self) -> Vec<Source> {
         let mut sources = Vec::new();
         for (_, slot) in &self.0.memtables {
             memtable_sources(slot, self.window(), &mut sources);
@@ -97,7 +109,7 @@ impl Snapshot {
         for (part, window) in self.parts() {
             sources.push(Source::Segment(PartCursor::new(Arc::clone(&part.segments), window)));
         }
-        Rows::new(sources, Arc::clone(&self.0.name), range)
+        sources
     }
 }
 

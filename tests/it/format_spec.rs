@@ -5,8 +5,9 @@
 //! `### Layout: Name` a table `| offset | size | field |` with rows such as `| 0 | 8 | magic |`.
 
 use datestone_engine::format::{
-    SpecConstant, SpecLayout, block, block_index, hash_index, manifest_edit, manifest_frame,
-    segment_filter, segment_footer, segment_stats, wal_frame, wal_record,
+    SpecConstant, SpecLayout, block, block_index, hash_index, log_key, manifest_edit,
+    manifest_frame, segment_filter, segment_footer, segment_stats, table_val, wal_frame,
+    wal_record,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,11 +17,13 @@ const MODULES: &[(&str, &[SpecConstant], &[SpecLayout])] = &[
     ("block", block::CONSTANTS, block::LAYOUTS),
     ("block_index", block_index::CONSTANTS, block_index::LAYOUTS),
     ("hash_index", hash_index::CONSTANTS, hash_index::LAYOUTS),
+    ("log_key", log_key::CONSTANTS, &[]),
     ("manifest_edit", manifest_edit::CONSTANTS, manifest_edit::LAYOUTS),
     ("manifest_frame", manifest_frame::CONSTANTS, manifest_frame::LAYOUTS),
     ("segment_filter", segment_filter::CONSTANTS, segment_filter::LAYOUTS),
     ("segment_footer", segment_footer::CONSTANTS, segment_footer::LAYOUTS),
     ("segment_stats", segment_stats::CONSTANTS, segment_stats::LAYOUTS),
+    ("table_val", table_val::CONSTANTS, table_val::LAYOUTS),
     ("wal_frame", wal_frame::CONSTANTS, wal_frame::LAYOUTS),
     ("wal_record", wal_record::CONSTANTS, wal_record::LAYOUTS),
 ];

@@ -27,7 +27,7 @@ use datestone_engine::segment::{
     BlockCache, BlockCodec, Segment, SegmentIdentity, SegmentOptions, SegmentWriter,
     segment_file_name,
 };
-use datestone_engine::types::{CollectionId, Frontier, SegmentMeta, TimeWindow, Update};
+use datestone_engine::types::{CollectionId, Frontier, Kind, SegmentMeta, TimeWindow, Update};
 use datestone_tests::database::{DIR, damage, open, small_options, updates};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -91,8 +91,8 @@ fn write(dir: &Path) {
 
 /// Writes everything that a database can hold.
 fn make(db: &Db) {
-    let plain = db.create_or_load("plain", b"").unwrap().id;
-    let packed = db.create_or_load("packed", b"codec:utf8/utf8").unwrap().id;
+    let plain = db.create_or_load(Kind::Multiset, "plain", b"").unwrap().id;
+    let packed = db.create_or_load(Kind::Multiset, "packed", b"codec:utf8/utf8").unwrap().id;
     // Many rows of one shape for the compressed segment, odd ones for the raw one.
     for half in 0..2 {
         let rows = (0..400u64).map(|n| {
@@ -105,9 +105,9 @@ fn make(db: &Db) {
     append(db, plain, "plain", odd_rows(), Some(5));
     db.flush().unwrap();
     // From here on everything is in the log only.
-    let gone = db.create_or_load("gone", b"").unwrap().id;
+    let gone = db.create_or_load(Kind::Multiset, "gone", b"").unwrap().id;
     let mut commit = Commit::new();
-    commit.create(CollectionId(100), "made with others", b"\0meta").unwrap();
+    commit.create(CollectionId(100), Kind::Multiset, "made with others", b"\0meta").unwrap();
     commit.set_meta(plain, b"new meta").unwrap();
     commit.advance_upper(plain, Frontier::at(9)).unwrap();
     commit.compact_below(packed, Frontier::at(1)).unwrap();
@@ -319,7 +319,8 @@ fn the_golden_segments_are_encoded_byte_for_byte() {
         let from: Arc<dyn Fs> = Arc::new(in_memory(&files));
         let mut raw = 0;
         for (collection, meta) in state.live_segments() {
-            let identity = SegmentIdentity { db_uuid: state.uuid(), collection };
+            let identity =
+                SegmentIdentity { db_uuid: state.uuid(), collection, kind: Kind::Multiset };
             let packed = meta.file_len < meta.data_len;
             let codec = if packed { BlockCodec::Zstd { level: 3 } } else { BlockCodec::Raw };
             let options = SegmentOptions { codec, ..SegmentOptions::default() };

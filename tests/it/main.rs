@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `api` | what the public interface promises, call by call, and each kind of error |
+//! | `kinds` | tables and logs agree with plain maps |
 //! | `merge_under_way` | what may happen between two steps of a merge |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
@@ -20,6 +21,8 @@ mod corruption;
 mod format_spec;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod kinds;
 #[cfg(test)]
 mod merge_under_way;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use datestone_engine::commit::Commit;
 use datestone_engine::config::{Durability, Options};
 use datestone_engine::db::Db;
 use datestone_engine::io::{CrashPlan, MemFs};
-use datestone_engine::types::{CollectionId, Frontier, Update};
+use datestone_engine::types::{CollectionId, Frontier, Kind, Update};
 use datestone_tests::database::{collection_difference, damage, open, small_options};
 use datestone_tests::model::{Model, OwnedUpdate};
 
@@ -32,7 +32,7 @@ impl Setting {
     fn new() -> Self {
         let fs = MemFs::new();
         let db = open(&fs, &options()).unwrap();
-        let id = db.create_or_load(NAME, b"").unwrap().id;
+        let id = db.create_or_load(Kind::Multiset, NAME, b"").unwrap().id;
         let mut setting = Self { fs, db, id, model: Model::default() };
         for run in 0..RUNS {
             setting.add(run, RUN_UPDATES);
@@ -157,7 +157,7 @@ fn the_collection_is_dropped_while_a_merge_is_under_way() {
     let setting = Setting::new();
     let held = setting.db.snapshot(setting.id, 2).unwrap();
     assert!(setting.db.drop_collection(NAME).unwrap());
-    let again = setting.db.create_or_load(NAME, b"").unwrap().id;
+    let again = setting.db.create_or_load(Kind::Multiset, NAME, b"").unwrap().id;
     let mut steps = 0;
     while setting.db.step().unwrap() {
         steps += 1;

@@ -11,7 +11,7 @@ use datestone_engine::commit::Commit;
 use datestone_engine::config::Durability;
 use datestone_engine::db::Db;
 use datestone_engine::error::{ErrorKind, Result};
-use datestone_engine::types::{Frontier, Update};
+use datestone_engine::types::{Frontier, Kind, Update};
 
 /// The collections.
 const NAMES: [&str; 2] = ["left", "right"];
@@ -72,7 +72,7 @@ impl Sweep {
     /// What the commit returns.
     pub fn commit(&self, db: &Db, n: usize, durability: Durability) -> Result<()> {
         if let Some(name) = NAMES.get(n) {
-            return db.create_or_load(name, b"meta").map(drop);
+            return db.create_or_load(Kind::Multiset, name, b"meta").map(drop);
         }
         let Some(planned) = self.commits.get(n) else { return Ok(()) };
         let ts = (n - CREATIONS) as u64;

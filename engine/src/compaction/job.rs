@@ -8,12 +8,13 @@ use super::merge::{Merge, MergeInput, MergeState};
 use super::policy::{
     Job, PartShape, PolicyInput, PolicyOptions, RunShape, bytes_in_window, pick, pick_full,
 };
+use super::versions::Floor;
 use crate::error::{Error, Result};
 use crate::format::manifest_edit::{Edit, EditOp, Part, RunList};
 use crate::install::{Installer, Shared, Warmth};
 use crate::manifest::{self, Replaced, part_window};
 use crate::read::PartCursor;
-use crate::segment::SegmentWriter;
+use crate::segment::{SegmentIdentity, SegmentWriter};
 use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow};
 use std::collections::HashSet;
 use std::fmt;
@@ -36,7 +37,7 @@ type MakeWriter = Box<dyn FnMut() -> Result<SegmentWriter> + Send>;
 
 /// A merge under way.
 pub(crate) struct Compaction {
-    collection: CollectionId,
+    identity: SegmentIdentity,
     input: manifest::MergeInput,
     /// `None` once the result was taken.
     merge: Option<Merge<MakeWriter>>,
@@ -44,7 +45,7 @@ pub(crate) struct Compaction {
 
 impl fmt::Debug for Compaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compaction").field("collection", &self.collection).finish_non_exhaustive()
+        f.debug_struct("Compaction").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
@@ -109,15 +110,25 @@ impl Compaction {
             })
             .collect::<Result<_>>()?;
         let writers = Arc::clone(shared);
-        let make: MakeWriter = Box::new(move || writers.segment_writer(collection, warmth));
+        let identity = shared.identity(collection, known.head.kind);
+        let make: MakeWriter = Box::new(move || writers.segment_writer(identity, warmth));
         let (fs, dir) = (Arc::clone(&shared.env.fs), shared.dir.clone());
-        let merge = Some(Merge::new(inputs, fs, dir, make));
-        Ok(Some(Self { collection, input, merge }))
+        let mut merge = Merge::new(inputs, fs, dir, make);
+        if known.head.kind.is_table() {
+            // The oldest run is the one that ends in cold storage.
+            let floor = match warmth {
+                Warmth::Cold => Floor::Nothing,
+                Warmth::Warm => Floor::OlderMayExist,
+            };
+            merge = merge.of_versions(since, floor);
+        }
+        let merge = Some(merge);
+        Ok(Some(Self { identity, input, merge }))
     }
 
     /// The collection that is worked on.
     pub(crate) const fn collection(&self) -> CollectionId {
-        self.collection
+        self.identity.collection
     }
 
     /// Merges a bounded number of updates, and installs the result after the last.
@@ -136,8 +147,8 @@ impl Compaction {
     }
 
     fn install(&self, shared: &Shared, output: Vec<SegmentMeta>) -> Result<()> {
-        let id = self.collection;
-        let opened = shared.open_new(id, &output)?;
+        let id = self.identity.collection;
+        let opened = shared.open_new(self.identity, &output)?;
         if !opened.is_empty() {
             shared.sync_dir()?;
         }

@@ -15,13 +15,14 @@
 //! 3. A merge that fails or is given up leaves no files, see [`PartWriter`].
 
 use super::part_writer::PartWriter;
+use super::versions::{Floor, VersionSink};
 use crate::consolidate::{advance, consolidate};
 use crate::cursor::{Cursor, EntrySink};
 use crate::error::Result;
 use crate::io::Fs;
 use crate::read::merge::MergeCursor;
 use crate::read::part::PartCursor;
-use crate::segment::SegmentWriter;
+use crate::segment::{BlockCopy, SegmentWriter};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::{Frontier, SegmentMeta, TimeWindow, Timestamp};
 use std::path::PathBuf;
@@ -74,7 +75,7 @@ pub enum MergeState {
 pub struct Merge<F> {
     merge: MergeCursor<PartCursor>,
     sinces: Vec<Frontier>,
-    output: PartWriter<F>,
+    output: Output<F>,
     updates: Vec<(Timestamp, i64)>,
     progress: MergeProgress,
     /// What counts against the budget of a step: updates read, and entries that show none.
@@ -90,12 +91,24 @@ impl<F: FnMut() -> Result<SegmentWriter>> Merge<F> {
         Self {
             merge: MergeCursor::new(inputs.into_iter().map(|input| input.cursor).collect()),
             sinces,
-            output: PartWriter::new(fs, dir, make_writer),
+            output: Output::All(PartWriter::new(fs, dir, make_writer)),
             updates: Vec::new(),
             progress: MergeProgress::default(),
             work: 0,
             started: false,
         }
+    }
+
+    /// The same for a table: nothing is folded, but versions that no read at `since` or later needs
+    /// are left out.
+    #[must_use]
+    pub fn of_versions(mut self, since: Frontier, floor: Floor) -> Self {
+        self.sinces.fill(Frontier::MIN);
+        self.output = match self.output {
+            Output::All(part) => Output::Needed(VersionSink::new(part, since, floor)),
+            needed @ Output::Needed(_) => needed,
+        };
+        self
     }
 
     /// How far the merge has got.
@@ -123,7 +136,10 @@ impl<F: FnMut() -> Result<SegmentWriter>> Merge<F> {
     /// Seals the output: its segments in key order, none when everything cancelled out. The caller
     /// syncs the directory before the manifest names them.
     pub fn finish(self) -> Result<Vec<SegmentMeta>> {
-        self.output.finish()
+        match self.output {
+            Output::All(part) => part.finish(),
+            Output::Needed(versions) => versions.finish()?.finish(),
+        }
     }
 
     /// Copies the block under the cursor if that can be done.
@@ -146,7 +162,9 @@ impl<F: FnMut() -> Result<SegmentWriter>> Merge<F> {
         let since = self.sinces.get(self.merge.current_index()).copied().unwrap_or(Frontier::MIN);
         let next_other_key = self.merge.runner_up().map(Cursor::key);
         let Some(copy) = source.block_copy(next_other_key, since) else { return Ok(false) };
-        self.output.copy_block(&copy)?;
+        if !self.output.copy_block(&copy)? {
+            return Ok(false);
+        }
         self.work += copy.updates();
         self.progress.updates_read += copy.updates();
         self.progress.updates_written += copy.updates();
@@ -188,6 +206,46 @@ impl<F: FnMut() -> Result<SegmentWriter>> Merge<F> {
             self.output.push(key, val, updates)?;
         }
         Ok(true)
+    }
+}
+
+/// Where what is left goes.
+#[derive(Debug)]
+enum Output<F> {
+    /// All of it.
+    All(PartWriter<F>),
+    /// The versions of a table that are needed.
+    Needed(VersionSink<PartWriter<F>>),
+}
+
+impl<F: FnMut() -> Result<SegmentWriter>> Output<F> {
+    fn is_new_key(&self, key: &[u8]) -> bool {
+        match self {
+            Self::All(part) => part.is_new_key(key),
+            Self::Needed(versions) => versions.is_new_key(key),
+        }
+    }
+
+    /// Takes a whole block, unless it may hold versions that are not needed.
+    fn copy_block(&mut self, copy: &BlockCopy) -> Result<bool> {
+        match self {
+            Self::All(part) => part.copy_block(copy)?,
+            Self::Needed(versions) => {
+                if !copy.is_one_version_a_key(versions.floor() == Floor::Nothing) {
+                    return Ok(false);
+                }
+                versions.between_keys()?.copy_block(copy)?;
+            }
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn push(&mut self, key: &[u8], val: &[u8], updates: &[(Timestamp, i64)]) -> Result<()> {
+        match self {
+            Self::All(part) => part.push(key, val, updates),
+            Self::Needed(versions) => versions.push(key, val, updates),
+        }
     }
 }
 

@@ -4,6 +4,8 @@ pub(crate) mod job;
 pub mod merge;
 pub mod part_writer;
 pub mod policy;
+pub mod versions;
 
 pub use merge::{Merge, MergeInput, MergeProgress, MergeState};
 pub use part_writer::PartWriter;
+pub use versions::{Floor, VersionSink};

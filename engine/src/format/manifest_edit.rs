@@ -10,7 +10,7 @@
 
 use super::{FormatError, Reader, SpecConstant, SpecLayout, padded};
 use crate::limits::{META_LEN_MAX, NAME_LEN_MAX};
-use crate::types::{CollectionId, Frontier, SegmentId, SegmentMeta, SeqNo};
+use crate::types::{CollectionId, Frontier, Kind, SegmentId, SegmentMeta, SeqNo, Timestamp};
 
 /// Operation: the next free identifiers.
 pub const MANIFEST_OP_NEXT_IDS: u8 = 1;
@@ -22,8 +22,16 @@ pub const MANIFEST_OP_COLLECTION: u8 = 3;
 pub const MANIFEST_OP_DROP: u8 = 4;
 /// Operation: the run list of a collection is replaced.
 pub const MANIFEST_OP_RUNS: u8 = 5;
-/// Kind of a collection: a multiset (1 and 2 are reserved for tables and logs).
-pub const COLLECTION_KIND_MULTISET: u8 = 0;
+/// Operation: the database's clock.
+pub const MANIFEST_OP_CLOCK: u8 = 6;
+/// Kind of a collection: a multiset.
+pub const COLLECTION_KIND_MULTISET: u8 = Kind::Multiset.code();
+/// Kind of a collection: a table on the caller's clock.
+pub const COLLECTION_KIND_TABLE: u8 = Kind::Table.code();
+/// Kind of a collection: a log.
+pub const COLLECTION_KIND_LOG: u8 = Kind::Log.code();
+/// Kind of a collection: a table on the database's clock.
+pub const COLLECTION_KIND_CLOCK_TABLE: u8 = Kind::ClockTable.code();
 /// Bytes of a timestamp (16 is reserved).
 pub const COLLECTION_TS_WIDTH: u8 = 8;
 
@@ -41,7 +49,11 @@ pub const CONSTANTS: &[SpecConstant] = &[
     ("MANIFEST_OP_COLLECTION", MANIFEST_OP_COLLECTION as u64),
     ("MANIFEST_OP_DROP", MANIFEST_OP_DROP as u64),
     ("MANIFEST_OP_RUNS", MANIFEST_OP_RUNS as u64),
+    ("MANIFEST_OP_CLOCK", MANIFEST_OP_CLOCK as u64),
     ("COLLECTION_KIND_MULTISET", COLLECTION_KIND_MULTISET as u64),
+    ("COLLECTION_KIND_TABLE", COLLECTION_KIND_TABLE as u64),
+    ("COLLECTION_KIND_LOG", COLLECTION_KIND_LOG as u64),
+    ("COLLECTION_KIND_CLOCK_TABLE", COLLECTION_KIND_CLOCK_TABLE as u64),
     ("COLLECTION_TS_WIDTH", COLLECTION_TS_WIDTH as u64),
 ];
 
@@ -51,6 +63,7 @@ pub const LAYOUTS: &[SpecLayout] = &[
     ("ManifestOp", &[("kind", 1), ("reserved", 3), ("body_len", 4)]),
     ("ManifestNextIds", &[("collection", 8), ("segment", 8)]),
     ("ManifestFlushed", &[("seqno", 8)]),
+    ("ManifestClock", &[("clock", 8)]),
     (
         "ManifestCollection",
         &[
@@ -115,8 +128,8 @@ pub struct RunList {
 pub struct CollectionHead {
     /// The collection.
     pub id: CollectionId,
-    /// Its kind: [`COLLECTION_KIND_MULTISET`].
-    pub kind: u8,
+    /// Its kind.
+    pub kind: Kind,
     /// Bytes of its timestamps: [`COLLECTION_TS_WIDTH`].
     pub ts_width: u8,
     /// Its name.
@@ -141,6 +154,8 @@ pub enum EditOp {
     },
     /// Everything up to this seqno is in segments (or needs none).
     Flushed(SeqNo),
+    /// The next time that the database's clock gives, as of the flushed seqno.
+    Clock(Timestamp),
     /// Makes a collection without runs, or replaces the head of an existing one.
     Collection(CollectionHead),
     /// Drops a collection.
@@ -169,6 +184,7 @@ impl Edit {
             match op {
                 EditOp::NextIds { collection, segment } => encoder.next_ids(*collection, *segment),
                 EditOp::Flushed(seqno) => encoder.flushed(*seqno),
+                EditOp::Clock(clock) => encoder.clock(*clock),
                 EditOp::Collection(head) => encoder.collection(head)?,
                 EditOp::Drop(id) => encoder.drop_collection(*id),
                 EditOp::Runs { id, runs } => encoder.runs(*id, runs)?,
@@ -223,6 +239,13 @@ impl<'a> EditEncoder<'a> {
         self.end_op(op);
     }
 
+    /// Appends [`EditOp::Clock`].
+    pub fn clock(&mut self, clock: Timestamp) {
+        let op = self.begin_op(MANIFEST_OP_CLOCK);
+        self.u64(clock);
+        self.end_op(op);
+    }
+
     /// Appends [`EditOp::Collection`].
     pub fn collection(&mut self, head: &CollectionHead) -> Result<(), FormatError> {
         check_head(head).map_err(|what| FormatError::new(self.out.len(), what))?;
@@ -230,7 +253,7 @@ impl<'a> EditEncoder<'a> {
         self.u64(head.id.0);
         self.out.extend_from_slice(&head.since.encode());
         self.out.extend_from_slice(&head.upper.encode());
-        self.out.push(head.kind);
+        self.out.push(head.kind.code());
         self.out.push(head.ts_width);
         // Both lengths were checked against limits that fit.
         self.out.extend_from_slice(&(head.name.len() as u16).to_le_bytes());
@@ -353,6 +376,7 @@ fn decode_op(reader: &mut Reader<'_>) -> Result<EditOp, FormatError> {
     let op = match kind {
         MANIFEST_OP_NEXT_IDS => decode_next_ids(&mut body),
         MANIFEST_OP_FLUSHED => body.u64().map(|seqno| EditOp::Flushed(SeqNo(seqno))),
+        MANIFEST_OP_CLOCK => body.u64().map(EditOp::Clock),
         MANIFEST_OP_COLLECTION => decode_head(&mut body).map(EditOp::Collection),
         MANIFEST_OP_DROP => body.u64().map(|id| EditOp::Drop(CollectionId(id))),
         MANIFEST_OP_RUNS => decode_runs(&mut body),
@@ -370,7 +394,11 @@ fn decode_next_ids(body: &mut Reader<'_>) -> Result<EditOp, FormatError> {
 fn decode_head(body: &mut Reader<'_>) -> Result<CollectionHead, FormatError> {
     let id = CollectionId(body.u64()?);
     let (since, upper) = (body.frontier()?, body.frontier()?);
+    let kind_at = body.offset();
     let (kind, ts_width) = (body.u8()?, body.u8()?);
+    let kind = Kind::from_code(kind).ok_or_else(|| {
+        FormatError::new(kind_at, format!("collection {id} has unknown kind {kind}"))
+    })?;
     let (name_len, meta_len) = (body.u16()?, body.u32()?);
     let name_at = body.offset();
     let name = std::str::from_utf8(body.bytes(name_len.into())?)
@@ -444,9 +472,6 @@ fn decode_segment(body: &mut Reader<'_>) -> Result<SegmentMeta, FormatError> {
 /// What a collection's head must satisfy on both sides of the disk.
 fn check_head(head: &CollectionHead) -> Result<(), String> {
     let id = head.id;
-    if head.kind != COLLECTION_KIND_MULTISET {
-        return Err(format!("collection {id} has unknown kind {}", head.kind));
-    }
     if head.ts_width != COLLECTION_TS_WIDTH {
         return Err(format!("collection {id} has timestamps of {} bytes", head.ts_width));
     }

@@ -9,12 +9,14 @@ pub mod block_index;
 mod checksum;
 pub mod column;
 pub mod hash_index;
+pub mod log_key;
 pub mod manifest_edit;
 pub mod manifest_frame;
 mod reader;
 pub mod segment_filter;
 pub mod segment_footer;
 pub mod segment_stats;
+pub mod table_val;
 pub mod wal_frame;
 pub mod wal_record;
 

@@ -10,7 +10,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::{FormatError, Reader, SpecConstant, SpecLayout, crc_matches, crc32};
-use crate::types::{CollectionId, SegmentId};
+use crate::types::{CollectionId, Kind, SegmentId};
 use std::ops::Range;
 
 /// First bytes of a segment file.
@@ -31,8 +31,6 @@ pub const SECTION_ALIGN: usize = 64;
 pub const SECTION_COUNT_MAX: usize = 64;
 /// Entries are ordered by key, then value, then time.
 pub const ORDER_KEY_VAL_TS: u8 = 0;
-/// The collection is a multiset.
-pub const KIND_MULTISET: u8 = 0;
 /// Bytes of a timestamp.
 pub const TS_WIDTH: u8 = 8;
 /// Flag of a section that a reader must understand.
@@ -65,7 +63,6 @@ pub const CONSTANTS: &[SpecConstant] = &[
     ("SECTION_ALIGN", SECTION_ALIGN as u64),
     ("SECTION_COUNT_MAX", SECTION_COUNT_MAX as u64),
     ("ORDER_KEY_VAL_TS", ORDER_KEY_VAL_TS as u64),
-    ("KIND_MULTISET", KIND_MULTISET as u64),
     ("TS_WIDTH", TS_WIDTH as u64),
     ("SECTION_REQUIRED", SECTION_REQUIRED as u64),
     ("SECTION_VERSION", SECTION_VERSION as u64),
@@ -150,6 +147,8 @@ pub struct SegmentHeader {
     pub segment: SegmentId,
     /// The collection.
     pub collection: CollectionId,
+    /// The collection's kind.
+    pub kind: Kind,
 }
 
 impl SegmentHeader {
@@ -159,7 +158,7 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(SEGMENT_HEADER_LEN);
         out.extend(SEGMENT_MAGIC.to_le_bytes());
         out.extend(SEGMENT_VERSION.to_le_bytes());
-        out.extend([KIND_MULTISET, ORDER_KEY_VAL_TS, TS_WIDTH, 0]);
+        out.extend([self.kind.code(), ORDER_KEY_VAL_TS, TS_WIDTH, 0]);
         out.extend(self.db_uuid.to_le_bytes());
         out.extend(self.segment.0.to_le_bytes());
         out.extend(self.collection.0.to_le_bytes());
@@ -176,14 +175,16 @@ impl SegmentHeader {
             return Err(FrameError::TooNew(version));
         }
         let shape = (reader.u8()?, reader.u8()?, reader.u8()?);
-        if shape != (KIND_MULTISET, ORDER_KEY_VAL_TS, TS_WIDTH) {
+        let (Some(kind), ORDER_KEY_VAL_TS, TS_WIDTH) = (Kind::from_code(shape.0), shape.1, shape.2)
+        else {
             return Err(reader.error(format!("kind, order and ts width are {shape:?}")).into());
-        }
+        };
         reader.zeros(1)?;
         let header = Self {
             db_uuid: reader.u128()?,
             segment: SegmentId(reader.u64()?),
             collection: CollectionId(reader.u64()?),
+            kind,
         };
         reader.zeros(12)?;
         Ok(header)
@@ -398,8 +399,12 @@ mod tests {
 
     #[test]
     fn header_and_trailer_come_back_and_any_damage_is_seen() {
-        let header =
-            SegmentHeader { db_uuid: 77, segment: SegmentId(5), collection: CollectionId(6) };
+        let header = SegmentHeader {
+            db_uuid: 77,
+            segment: SegmentId(5),
+            collection: CollectionId(6),
+            kind: Kind::Log,
+        };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
         let mut wanted = trailer();
@@ -418,8 +423,12 @@ mod tests {
 
     #[test]
     fn a_newer_version_says_so() {
-        let header =
-            SegmentHeader { db_uuid: 77, segment: SegmentId(5), collection: CollectionId(6) };
+        let header = SegmentHeader {
+            db_uuid: 77,
+            segment: SegmentId(5),
+            collection: CollectionId(6),
+            kind: Kind::Log,
+        };
         let mut bytes = header.encode();
         bytes[8] = 9;
         let crc = crc32(&bytes[..60]);

@@ -13,7 +13,7 @@
 use super::{FormatError, Reader, SpecConstant, SpecLayout, padded};
 use crate::error::{Error, Result};
 use crate::limits::{COMMIT_LEN_MAX, KEY_LEN_MAX, META_LEN_MAX, NAME_LEN_MAX, VAL_LEN_MAX};
-use crate::types::{CollectionId, Frontier, Update};
+use crate::types::{CollectionId, Frontier, Kind, Update};
 
 /// Bytes of a record before its first op.
 pub const WAL_RECORD_HEADER_LEN: usize = 8;
@@ -35,8 +35,8 @@ pub const WAL_OP_CREATE: u8 = 4;
 pub const WAL_OP_DROP: u8 = 5;
 /// Op: a collection's metadata is replaced.
 pub const WAL_OP_SET_META: u8 = 6;
-/// Collection kind: multiset. 1 (table) and 2 (log) are reserved.
-pub const WAL_KIND_MULTISET: u8 = 0;
+/// Time of a row whose time the database gives when the commit is applied: rows of logs, and of tables on the database's clock.
+pub const WAL_TS_ASSIGNED: u64 = u64::MAX;
 /// Bytes of a timestamp. 16 is reserved.
 pub const WAL_TS_WIDTH: u8 = 8;
 
@@ -52,7 +52,7 @@ pub const CONSTANTS: &[SpecConstant] = &[
     ("WAL_OP_CREATE", WAL_OP_CREATE as u64),
     ("WAL_OP_DROP", WAL_OP_DROP as u64),
     ("WAL_OP_SET_META", WAL_OP_SET_META as u64),
-    ("WAL_KIND_MULTISET", WAL_KIND_MULTISET as u64),
+    ("WAL_TS_ASSIGNED", WAL_TS_ASSIGNED),
     ("WAL_TS_WIDTH", WAL_TS_WIDTH as u64),
 ];
 
@@ -67,8 +67,8 @@ pub const LAYOUTS: &[SpecLayout] = &[
 /// What a collection is created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Create<'a> {
-    /// The collection's kind; only [`WAL_KIND_MULTISET`] is in use.
-    pub kind: u8,
+    /// The collection's kind.
+    pub kind: Kind,
     /// Bytes of a timestamp; only [`WAL_TS_WIDTH`] is in use.
     pub ts_width: u8,
     /// Its name, not empty.
@@ -231,7 +231,7 @@ impl RecordBuilder {
     /// Creates `collection`.
     pub fn create(&mut self, collection: CollectionId, create: &Create<'_>) -> Result<()> {
         check_create(create).map_err(Error::invalid)?;
-        let mut header = [create.kind, create.ts_width, 0, 0, 0, 0, 0, 0];
+        let mut header = [create.kind.code(), create.ts_width, 0, 0, 0, 0, 0, 0];
         let (_, lens) = header.split_at_mut(2);
         let (name_len, meta_len) = lens.split_at_mut(2);
         name_len.copy_from_slice(&(create.name.len() as u16).to_le_bytes());
@@ -251,6 +251,22 @@ impl RecordBuilder {
             return Err(Error::invalid(meta_too_long(meta.len())));
         }
         self.op(WAL_OP_SET_META, collection, &[meta]);
+        Ok(())
+    }
+
+    /// Adds an operation of another record.
+    pub fn op_again(&mut self, op: &Op<'_>) -> Result<()> {
+        match op {
+            Op::Append { collection, rows } => {
+                self.begin_append(*collection);
+                return rows.clone().try_for_each(|update| self.row(&update));
+            }
+            Op::AdvanceUpper { collection, upper } => self.advance_upper(*collection, *upper),
+            Op::CompactBelow { collection, since } => self.compact_below(*collection, *since),
+            Op::Create { collection, create } => return self.create(*collection, create),
+            Op::Drop { collection } => self.drop_collection(*collection),
+            Op::SetMeta { collection, meta } => return self.set_meta(*collection, meta),
+        }
         Ok(())
     }
 
@@ -320,9 +336,6 @@ fn meta_too_long(len: usize) -> String {
 
 fn check_create(create: &Create<'_>) -> std::result::Result<(), String> {
     let name_len = create.name.len();
-    if create.kind != WAL_KIND_MULTISET {
-        return Err(format!("collection kind {} is not known", create.kind));
-    }
     if create.ts_width != WAL_TS_WIDTH {
         return Err(format!("timestamps of {} bytes are not known", create.ts_width));
     }
@@ -419,6 +432,8 @@ fn decode_op(
 
 fn decode_create<'a>(reader: &mut Reader<'a>) -> std::result::Result<Create<'a>, FormatError> {
     let (kind, ts_width) = (reader.u8()?, reader.u8()?);
+    let kind = Kind::from_code(kind)
+        .ok_or_else(|| reader.error(format!("collection kind {kind} is not known")))?;
     let (name_len, meta_len) = (reader.u16()? as usize, reader.u32()? as usize);
     let name = std::str::from_utf8(reader.bytes(name_len)?)
         .map_err(|_| reader.error("a collection name that is not UTF-8"))?;

@@ -4,20 +4,21 @@
 //! 1. An edit applies wholly or not at all.
 //! 2. Names of collections are unique; a segment is in one collection; identifiers are below the
 //!    next free ones; a sealed run ends at or below the collection's upper.
-//! 3. Nothing goes back: the next identifiers, the flushed seqno, every since and every upper.
+//! 3. Nothing goes back: the next identifiers, the flushed seqno, the clock, every since and every
+//!    upper.
 //! 4. The encoded snapshot fits into one frame, so that the manifest can always be rolled.
 
 use crate::format::FormatError;
 use crate::format::manifest_edit::{CollectionHead, Edit, EditEncoder, EditOp, Part, RunList};
 use crate::format::manifest_frame::MANIFEST_EDIT_LEN_MAX;
 use crate::limits::COLLECTION_COUNT_MAX;
-use crate::types::{CollectionId, SegmentId, SegmentMeta, SeqNo};
+use crate::types::{CollectionId, SegmentId, SegmentMeta, SeqNo, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 /// Encoded bytes of a state without collections, rounded up.
-const EMPTY_LEN: usize = 64;
+const EMPTY_LEN: usize = 80;
 
 /// A collection as the manifest knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub struct ManifestState {
     next_collection: CollectionId,
     next_segment: SegmentId,
     flushed_seqno: SeqNo,
+    clock: Timestamp,
     collections: BTreeMap<CollectionId, CollectionDesc>,
     /// Derived from `collections`: who has a name, who has a segment, bytes of a snapshot.
     names: HashMap<String, CollectionId>,
@@ -64,6 +66,7 @@ pub(super) struct StagedEdit {
     next_collection: CollectionId,
     next_segment: SegmentId,
     flushed_seqno: SeqNo,
+    clock: Timestamp,
     touched: Touched,
     snapshot_len: usize,
 }
@@ -80,6 +83,7 @@ impl ManifestState {
             next_collection: CollectionId(1),
             next_segment: SegmentId(1),
             flushed_seqno: SeqNo(0),
+            clock: 0,
             collections: BTreeMap::new(),
             names: HashMap::new(),
             owners: HashMap::new(),
@@ -109,6 +113,12 @@ impl ManifestState {
     #[must_use]
     pub const fn flushed_seqno(&self) -> SeqNo {
         self.flushed_seqno
+    }
+
+    /// The next time that the database's clock gives, as of the flushed seqno.
+    #[must_use]
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
     }
 
     /// The collections.
@@ -166,6 +176,9 @@ impl ManifestState {
             EditOp::NextIds { collection: self.next_collection, segment: self.next_segment },
             EditOp::Flushed(self.flushed_seqno),
         ];
+        if self.clock != 0 {
+            ops.push(EditOp::Clock(self.clock));
+        }
         for (&id, collection) in &self.collections {
             ops.push(EditOp::Collection(collection.head.clone()));
             if *collection.runs != RunList::default() {
@@ -181,6 +194,9 @@ impl ManifestState {
         let mut encoder = EditEncoder::begin(out);
         encoder.next_ids(self.next_collection, self.next_segment);
         encoder.flushed(self.flushed_seqno);
+        if self.clock != 0 {
+            encoder.clock(self.clock);
+        }
         for (&id, collection) in &self.collections {
             encoder.collection(&collection.head)?;
             if *collection.runs != RunList::default() {
@@ -196,6 +212,7 @@ impl ManifestState {
             next_collection: self.next_collection,
             next_segment: self.next_segment,
             flushed_seqno: self.flushed_seqno,
+            clock: self.clock,
             touched: BTreeMap::new(),
             snapshot_len: self.snapshot_len,
         };
@@ -211,6 +228,7 @@ impl ManifestState {
         self.next_collection = staged.next_collection;
         self.next_segment = staged.next_segment;
         self.flushed_seqno = staged.flushed_seqno;
+        self.clock = staged.clock;
         self.snapshot_len = staged.snapshot_len;
         // First all that goes, then all that comes: a name or a segment may change hands.
         let mut changed = Vec::new();
@@ -263,6 +281,12 @@ impl ManifestState {
                     return Err(format!("flushed seqno goes back to {seqno}").into());
                 }
                 staged.flushed_seqno = *seqno;
+            }
+            EditOp::Clock(clock) => {
+                if *clock < staged.clock {
+                    return Err(format!("the clock goes back to {clock}").into());
+                }
+                staged.clock = *clock;
             }
             EditOp::Collection(head) => match self.touch(staged, head.id) {
                 Some(collection) => {

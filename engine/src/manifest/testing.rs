@@ -1,9 +1,9 @@
 //! Test data of the manifest's tests.
 
 use crate::format::manifest_edit::{
-    COLLECTION_KIND_MULTISET, COLLECTION_TS_WIDTH, CollectionHead, Edit, EditOp, RunDesc, RunList,
+    COLLECTION_TS_WIDTH, CollectionHead, Edit, EditOp, RunDesc, RunList,
 };
-use crate::types::{CollectionId, Frontier, SegmentId, SegmentMeta, SeqNo};
+use crate::types::{CollectionId, Frontier, Kind, SegmentId, SegmentMeta, SeqNo};
 
 /// A segment with these times.
 pub(super) fn segment(id: u64, min_ts: u64, max_ts: u64) -> SegmentMeta {
@@ -34,7 +34,7 @@ pub(super) fn run(lower: u64, upper: u64, parts: &[(u64, u64, u64)]) -> RunDesc 
 pub(super) fn head(id: u64, name: &str, upper: u64) -> CollectionHead {
     CollectionHead {
         id: CollectionId(id),
-        kind: COLLECTION_KIND_MULTISET,
+        kind: Kind::Multiset,
         ts_width: COLLECTION_TS_WIDTH,
         name: name.to_owned(),
         meta: vec![1, 2, 3],

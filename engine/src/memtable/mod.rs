@@ -26,6 +26,7 @@ mod chain;
 mod cursor;
 mod slot;
 mod sorted;
+mod version;
 
 #[cfg(test)]
 mod loom;

@@ -160,6 +160,17 @@ impl SortedRun {
         from + tied.partition_point(|entry| self.arena.entry(entry.at).key < key)
     }
 
+    /// The first row of `key` whose value is at or after `from`.
+    pub(super) fn first_of(&self, key: &[u8], from: &[u8]) -> Option<Entry<'_>> {
+        let start = self.count_before(key);
+        let before = |entry: &IndexEntry| {
+            let row = self.arena.entry(entry.at);
+            row.key == key && row.val < from
+        };
+        let at = start + self.entries[start..].partition_point(before);
+        self.get(at).filter(|row| row.key == key)
+    }
+
     /// The index with heads after a shorter prefix.
     fn entries_with_prefix(&self, prefix_len: usize) -> Cow<'_, [IndexEntry]> {
         if prefix_len == self.prefix_len {

@@ -5,12 +5,13 @@ use crate::cursor::EntrySink;
 use crate::error::Result;
 use crate::io::{Fs, MemFs};
 use crate::segment::{BlockCache, Segment, SegmentIdentity, SegmentOptions, SegmentWriter};
-use crate::types::{CollectionId, SegmentId, SegmentMeta};
+use crate::types::{CollectionId, Kind, SegmentId, SegmentMeta};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const IDENTITY: SegmentIdentity = SegmentIdentity { db_uuid: 0xD5, collection: CollectionId(3) };
+const IDENTITY: SegmentIdentity =
+    SegmentIdentity { db_uuid: 0xD5, collection: CollectionId(3), kind: Kind::Multiset };
 
 /// A directory for segments.
 pub(crate) struct PartStore {

@@ -36,6 +36,13 @@ impl BlockCopy {
         &self.last_key
     }
 
+    /// Whether it holds one version of each key of a table, and, where a deletion would be of no
+    /// use, none.
+    #[must_use]
+    pub const fn is_one_version_a_key(&self, without_deletions: bool) -> bool {
+        self.shape.keys() == self.shape.entries() && (!without_deletions || self.diffs.0 > 0)
+    }
+
     /// Count of its updates, which is that of its entries.
     #[must_use]
     pub fn updates(&self) -> u64 {

@@ -6,7 +6,7 @@
 //! entries with several updates ever have garbage; others cost nothing here.
 
 use crate::format::segment_stats::{GARBAGE_BUCKETS_MAX, Garbage, GarbageBucket};
-use crate::types::Timestamp;
+use crate::types::{Kind, Timestamp};
 
 /// Steps kept before they are folded; bounds memory and gives the folding enough to choose from.
 const STEPS_MAX: usize = 1 << 13;
@@ -22,8 +22,11 @@ struct Step {
 }
 
 /// Gathers the steps of all entries.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct GarbageBuilder {
+    kind: Kind,
+    /// Time of the last version of a table's key.
+    newer: Timestamp,
     steps: Vec<Step>,
     first: Option<Timestamp>,
     sum: i128,
@@ -31,6 +34,27 @@ pub(super) struct GarbageBuilder {
 }
 
 impl GarbageBuilder {
+    /// A builder for a collection of this kind.
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self { kind, newer: 0, steps: Vec::new(), first: None, sum: 0, entry_len: 0 }
+    }
+
+    /// Takes a version of a table, newest first: what is older is garbage once since has reached
+    /// the time of the next newer one. `new_key`: it is the newest of its key.
+    #[inline]
+    pub(super) fn push_version(&mut self, entry_len: usize, ts: Timestamp, new_key: bool) {
+        if !new_key {
+            let bytes = entry_len as i64 + UPDATE_LEN_ESTIMATE;
+            self.add(Step { since: self.newer, updates: 1, bytes });
+        }
+        self.newer = ts;
+    }
+
+    /// Whether versions are counted, by [`push_version`](Self::push_version).
+    pub(super) const fn is_of_versions(&self) -> bool {
+        self.kind.is_table()
+    }
+
     /// Takes the updates of an entry whose key and value have `entry_len` bytes. `repeat`: it goes
     /// on with the entry before.
     #[inline]
@@ -146,7 +170,7 @@ mod tests {
     use crate::types::Frontier;
 
     fn histogram(entries: &[&[(u64, i64)]]) -> (SegmentStats, Option<u64>) {
-        let mut builder = GarbageBuilder::default();
+        let mut builder = GarbageBuilder::new(Kind::Multiset);
         for updates in entries {
             builder.push(100, updates, false);
         }
@@ -196,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_entry_in_two_pieces_counts_as_one() {
-        let mut builder = GarbageBuilder::default();
+        let mut builder = GarbageBuilder::new(Kind::Multiset);
         builder.push(100, &[(3, 1)], false);
         builder.push(100, &[(7, -1)], true);
         let (buckets, first) = builder.finish();

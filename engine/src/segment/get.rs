@@ -3,7 +3,8 @@
 use super::Segment;
 use super::blocks::{BlockBytes, BlockRow, Blocks};
 use crate::error::Result;
-use crate::found::{Found, ValRef};
+use crate::format::table_val::first_at;
+use crate::found::{Found, ValRef, Version};
 use crate::types::TimeWindow;
 
 impl Segment {
@@ -27,27 +28,78 @@ impl Segment {
             return Ok(());
         }
         let blocks = self.blocks()?;
-        let Some(hash_index) = self.hash_index()? else {
-            return self.get_by_order(blocks, key, window, found);
+        let Some(Place { block, bytes, row, key: at }) = self.find(blocks, key, hash)? else {
+            return Ok(());
         };
-        for place in hash_index.places(hash) {
-            let i = place.block as usize;
-            let (bytes, row) = self.block(blocks, i)?;
-            if place.key < row.shape.keys() && row.shape.key_is(bytes.as_slice(), place.key, key) {
-                return self.gather(blocks, i, bytes, row, place.key, key, window, found);
+        self.gather(blocks, block, bytes, row, at, key, window, found)
+    }
+
+    /// Calls `visit` with the version of a table's `key` that counts at the end of `window`, if it
+    /// lies in the window. Costs time in the logarithm of the key's versions.
+    pub fn version(
+        &self,
+        key: &[u8],
+        hash: u64,
+        window: TimeWindow,
+        use_filter: bool,
+        visit: impl FnOnce(Version<'_>),
+    ) -> Result<()> {
+        if use_filter
+            && let Some(filter) = self.filter()?
+            && !filter.may_contain(hash)
+        {
+            return Ok(());
+        }
+        let blocks = self.blocks()?;
+        let Some(mut place) = self.find(blocks, key, hash)? else { return Ok(()) };
+        let wanted = first_at(window.last);
+        let mut entry = place.first_entry_from(&wanted);
+        if entry.is_none() && place.key + 1 == place.row.shape.keys() {
+            // The key may go on in blocks of its own, in which times descend.
+            let first = place.block + 1;
+            let newer = |i: usize| {
+                blocks.index.window(i).first > window.last && self.goes_on(blocks, key, i)
+            };
+            let i = first + count_while(|n| newer(first + n));
+            if self.goes_on(blocks, key, i) {
+                let (bytes, row) = self.block(blocks, i)?;
+                place = Place { block: i, bytes, row, key: 0 };
+                entry = place.first_entry_from(&wanted);
             }
+        }
+        let Some(entry) = entry else { return Ok(()) };
+        let (shape, bytes) = (&place.row.shape, place.bytes.as_slice());
+        let update = shape.updates_of(bytes, entry).start;
+        if window.contains(shape.ts(bytes, update)) {
+            let stored = ValRef::Borrowed(shape.val(bytes, entry));
+            visit(Version { stored, diff: shape.diff(bytes, update) });
         }
         Ok(())
     }
 
+    /// Whether `key` goes on at the start of block `i`.
+    fn goes_on(&self, blocks: &Blocks, key: &[u8], i: usize) -> bool {
+        i < blocks.index.blocks() && blocks.index.continues(i) && blocks.index.first_key_is(i, key)
+    }
+
+    /// Where `key` begins.
+    #[inline]
+    fn find<'s>(&'s self, blocks: &'s Blocks, key: &[u8], hash: u64) -> Result<Option<Place<'s>>> {
+        let Some(hash_index) = self.hash_index()? else {
+            return self.find_by_order(blocks, key);
+        };
+        for place in hash_index.places(hash) {
+            let block = place.block as usize;
+            let (bytes, row) = self.block(blocks, block)?;
+            if place.key < row.shape.keys() && row.shape.key_is(bytes.as_slice(), place.key, key) {
+                return Ok(Some(Place { block, bytes, row, key: place.key }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Looks the key up in the block index, then in the one block where it can begin.
-    fn get_by_order<'s>(
-        &'s self,
-        blocks: &'s Blocks,
-        key: &[u8],
-        window: TimeWindow,
-        found: &mut Found<'s>,
-    ) -> Result<()> {
+    fn find_by_order<'s>(&'s self, blocks: &'s Blocks, key: &[u8]) -> Result<Option<Place<'s>>> {
         // The last block that starts below the key may hold it further on; otherwise it can only
         // be the first key of the next one.
         let next = blocks.index.blocks_before(key);
@@ -55,17 +107,15 @@ impl Segment {
             let (bytes, row) = self.block(blocks, i)?;
             let at = row.shape.lower_bound(bytes.as_slice(), key, 0);
             if at < row.shape.keys() {
-                if row.shape.key_is(bytes.as_slice(), at, key) {
-                    return self.gather(blocks, i, bytes, row, at, key, window, found);
-                }
-                return Ok(());
+                let here = row.shape.key_is(bytes.as_slice(), at, key);
+                return Ok(here.then_some(Place { block: i, bytes, row, key: at }));
             }
         }
         if next < blocks.index.blocks() && blocks.index.first_key_is(next, key) {
             let (bytes, row) = self.block(blocks, next)?;
-            return self.gather(blocks, next, bytes, row, 0, key, window, found);
+            return Ok(Some(Place { block: next, bytes, row, key: 0 }));
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Adds the entries of the key at `at` in block `i`, and of the blocks behind it in which the
@@ -96,6 +146,52 @@ impl Segment {
             }
         }
     }
+}
+
+/// Where a key is.
+struct Place<'s> {
+    block: usize,
+    bytes: BlockBytes<'s>,
+    row: &'s BlockRow,
+    /// Index of the key in the block.
+    key: u32,
+}
+
+impl Place<'_> {
+    /// The first entry of the key in this block whose value is at or after `val`.
+    fn first_entry_from(&self, val: &[u8]) -> Option<u32> {
+        let (shape, bytes) = (&self.row.shape, self.bytes.as_slice());
+        let entries = shape.entries_of(bytes, self.key);
+        let (mut low, mut high) = (entries.start, entries.end);
+        while low < high {
+            let middle = low.midpoint(high);
+            if shape.val(bytes, middle) < val {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        (low < entries.end).then_some(low)
+    }
+}
+
+/// Count of the first numbers for which `holds` is true, which after the first false it is never
+/// again. Gallops.
+fn count_while(holds: impl Fn(usize) -> bool) -> usize {
+    let mut step = 1;
+    while holds(step - 1) {
+        step *= 2;
+    }
+    let (mut low, mut high) = (step / 2, step - 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        if holds(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 #[inline]

@@ -43,7 +43,7 @@ pub use reader::Segment;
 pub use verify::{SegmentDepth, SegmentReport};
 pub use writer::{SegmentOptions, SegmentWriter};
 
-use crate::types::{CollectionId, SegmentId};
+use crate::types::{CollectionId, Kind, SegmentId};
 
 /// Whose a segment is; written into its header and checked when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct SegmentIdentity {
     pub db_uuid: u128,
     /// The collection.
     pub collection: CollectionId,
+    /// The collection's kind.
+    pub kind: Kind,
 }
 
 /// The name of a segment's file.

@@ -245,6 +245,7 @@ pub(super) fn check_frame(
         db_uuid: identity.db_uuid,
         segment: expected.id,
         collection: identity.collection,
+        kind: identity.kind,
     };
     if header != wanted {
         let what = format!("{wanted:?} expected, {header:?} found");

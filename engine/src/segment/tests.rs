@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::key_hash;
 use crate::found::Found;
 use crate::io::{Fs, MemFs};
-use crate::types::{Frontier, SegmentMeta, TimeWindow};
+use crate::types::{Frontier, Kind, SegmentMeta, TimeWindow};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) type Entry = (Vec<u8>, Vec<u8>, Vec<(u64, i64)>);
 
 pub(super) const IDENTITY: SegmentIdentity =
-    SegmentIdentity { db_uuid: 0xD5, collection: CollectionId(3) };
+    SegmentIdentity { db_uuid: 0xD5, collection: CollectionId(3), kind: Kind::Multiset };
 const DIR: &str = "/db";
 
 pub(super) fn mem_fs() -> (MemFs, Arc<dyn Fs>) {

@@ -31,7 +31,7 @@ use crate::limits::{
     BLOCK_LEN_TARGET, ENTRY_UPDATES_MAX, KEY_LEN_MAX, SEGMENT_BLOCKS_MAX, SEGMENT_LEN_TARGET,
     VAL_LEN_MAX,
 };
-use crate::types::{SegmentId, SegmentMeta, Timestamp};
+use crate::types::{Kind, SegmentId, SegmentMeta, Timestamp};
 use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,8 +116,8 @@ impl SegmentWriter {
         identity: SegmentIdentity,
         options: SegmentOptions,
     ) -> Result<Self> {
-        let SegmentIdentity { db_uuid, collection } = identity;
-        let header = SegmentHeader { db_uuid, segment: id, collection };
+        let SegmentIdentity { db_uuid, collection, kind } = identity;
+        let header = SegmentHeader { db_uuid, segment: id, collection, kind };
         let encoder = Encoder::new(options.codec)?;
         let mut output = Output::create(fs, dir.join(segment_file_name(id)))?;
         output.put(&header.encode())?;
@@ -133,7 +133,7 @@ impl SegmentWriter {
             copied_key: None,
             index: BlockIndexBuilder::default(),
             hashes: Vec::new(),
-            garbage: GarbageBuilder::default(),
+            garbage: GarbageBuilder::new(kind),
             totals: Totals::new(),
         })
     }
@@ -264,7 +264,13 @@ impl SegmentWriter {
             self.block_flags |= BLOCK_REPEATS;
             self.totals.repeats += 1;
         }
-        self.garbage.push(key.len() + val.len(), updates, repeat);
+        if self.garbage.is_of_versions() {
+            let ts = updates.first().map_or(0, |(ts, _)| *ts);
+            let new_key = follows == Follows::NewKey;
+            self.garbage.push_version(key.len() + val.len(), ts, new_key);
+        } else {
+            self.garbage.push(key.len() + val.len(), updates, repeat);
+        }
         if self.block.is_full(self.options.block_len) {
             self.close_block()?;
         }
@@ -312,7 +318,8 @@ impl SegmentWriter {
             Some(key) => key,
             None => self.block.last_key().to_vec(),
         };
-        let (garbage, garbage_first_ts) = std::mem::take(&mut self.garbage).finish();
+        let (garbage, garbage_first_ts) =
+            std::mem::replace(&mut self.garbage, GarbageBuilder::new(Kind::Multiset)).finish();
         let stats = self.totals.stats(last_key, garbage);
         let mut table = Vec::new();
         let index = self.index.encode(&stats.max_key, data_end);

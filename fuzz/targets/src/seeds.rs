@@ -3,10 +3,8 @@
 use crate::base::{Base, base};
 use crate::session::DIR;
 use datestone_engine::format::block_builder::BlockBuilder;
-use datestone_engine::format::wal_record::{
-    Create, RecordBuilder, WAL_KIND_MULTISET, WAL_TS_WIDTH,
-};
-use datestone_engine::types::{CollectionId, Frontier, Update};
+use datestone_engine::format::wal_record::{Create, RecordBuilder, WAL_TS_WIDTH};
+use datestone_engine::types::{CollectionId, Frontier, Kind, Update};
 use std::path::Path;
 
 /// Longest seed of a file.
@@ -50,7 +48,7 @@ fn record() -> Vec<u8> {
     let id = CollectionId(3);
     let mut record = RecordBuilder::default();
     let create =
-        Create { kind: WAL_KIND_MULTISET, ts_width: WAL_TS_WIDTH, name: "name", meta: b"meta" };
+        Create { kind: Kind::Multiset, ts_width: WAL_TS_WIDTH, name: "name", meta: b"meta" };
     record.create(id, &create).expect("within the limits");
     let rows = [
         Update { key: b"key", val: b"value", ts: 7, diff: 1 },

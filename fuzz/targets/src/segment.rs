@@ -65,8 +65,8 @@ fn describe(data: &[u8]) -> Option<(SegmentMeta, SegmentIdentity)> {
         data_len: data.len() as u64,
         garbage_first_ts: stats.garbage.first().map(|bucket| bucket.since),
     };
-    let SegmentHeader { db_uuid, collection, .. } = header;
-    Some((meta, SegmentIdentity { db_uuid, collection }))
+    let SegmentHeader { db_uuid, collection, kind, .. } = header;
+    Some((meta, SegmentIdentity { db_uuid, collection, kind }))
 }
 
 type Entry = (Vec<u8>, Vec<u8>, i128);

@@ -9,7 +9,7 @@ use datestone_engine::io::{CrashPlan, Env, MemFs};
 use datestone_engine::read::RangeSpec;
 use datestone_engine::read::range::prefix_range;
 use datestone_engine::snapshot::Snapshot;
-use datestone_engine::types::{Frontier, Update};
+use datestone_engine::types::{Frontier, Kind, Update};
 use datestone_engine::verify::VerifyDepth;
 use std::ops::Bound;
 use std::path::Path;
@@ -100,7 +100,7 @@ impl Session {
 
     /// Creates a collection if there is none.
     pub(crate) fn create(&mut self, name: &str) {
-        self.db().create_or_load(name, &[]).expect("a good name");
+        self.db().create_or_load(Kind::Multiset, name, &[]).expect("a good name");
         if !self.model.contains_key(name) {
             self.model.insert(name.to_owned(), ModelCollection::default());
             self.committed(self.db().stats().last_seqno, Durability::Fsync);
@@ -163,10 +163,10 @@ impl Session {
             }
         }
         match db.commit(commit, durability) {
-            Ok(seqno) => {
+            Ok(done) => {
                 assert!(is_legal, "{parts:?} is not legal");
                 self.model = model;
-                self.committed(seqno.0, if syncs { Durability::Fsync } else { durability });
+                self.committed(done.seqno.0, if syncs { Durability::Fsync } else { durability });
             }
             Err(e) => {
                 assert!(!is_legal, "{parts:?} is legal: {e}");

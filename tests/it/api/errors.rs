@@ -8,7 +8,7 @@ use datestone_engine::db::Db;
 use datestone_engine::format::manifest_frame::ManifestHeader;
 use datestone_engine::io::{CrashPlan, FaultOp, Fs, MemFs};
 use datestone_engine::limits;
-use datestone_engine::types::{CollectionId, Update};
+use datestone_engine::types::{CollectionId, Kind, Update};
 use datestone_tests::database::{DIR, open, small_options, updates};
 use std::fmt::Debug;
 use std::io;
@@ -103,9 +103,9 @@ fn what_is_not_there_is_not_found() {
 #[test]
 fn a_name_is_given_once() {
     let db = open(&MemFs::new(), &small_options()).unwrap();
-    let id = db.create_or_load("c", b"").unwrap().id;
+    let id = db.create_or_load(Kind::Multiset, "c", b"").unwrap().id;
     let mut commit = Commit::new();
-    commit.create(CollectionId(id.0 + 7), "c", b"").unwrap();
+    commit.create(CollectionId(id.0 + 7), Kind::Multiset, "c", b"").unwrap();
     kind(db.commit(commit, Durability::Fsync), ErrorKind::AlreadyExists);
     assert_eq!(db.find("c").unwrap().id, id);
 
@@ -128,8 +128,8 @@ fn a_commit_that_contradicts_itself_leaves_nothing_behind() {
     let fs = MemFs::new();
     let (db, id) = memory_database(&fs);
     let mut twice = Commit::new();
-    twice.create(CollectionId(50), "twice", b"").unwrap();
-    twice.create(CollectionId(51), "twice", b"").unwrap();
+    twice.create(CollectionId(50), Kind::Multiset, "twice", b"").unwrap();
+    twice.create(CollectionId(51), Kind::Multiset, "twice", b"").unwrap();
     kind(db.commit(twice, Durability::Fsync), ErrorKind::AlreadyExists);
     let mut gone = Commit::new();
     gone.drop_collection(id).unwrap();
@@ -142,7 +142,7 @@ fn a_commit_that_contradicts_itself_leaves_nothing_behind() {
 
     put(&db, id, b"after").unwrap();
     kind(db.find("twice"), ErrorKind::NotFound);
-    let twice = db.create_or_load("twice", b"").unwrap().id;
+    let twice = db.create_or_load(Kind::Multiset, "twice", b"").unwrap().id;
     put(&db, twice, b"new").unwrap();
     let db = open(&fs.crash(CrashPlan::LoseUnsynced), &small_options()).unwrap();
     assert_eq!(updates(&db, id).unwrap().len(), 2);
@@ -156,7 +156,7 @@ fn what_a_commit_creates_has_the_least_upper() {
     let id = CollectionId(50);
     let (first, second) = (Frontier::at(5), Frontier::at(6));
     let mut commit = Commit::new();
-    commit.create(id, "new", b"").unwrap();
+    commit.create(id, Kind::Multiset, "new", b"").unwrap();
     kind(commit.compare_and_append(id, "new", first, second), ErrorKind::UpperMismatch);
     let mut batch = commit.compare_and_append(id, "new", Frontier::MIN, first).unwrap();
     batch.push(Update { key: b"k", val: b"", ts: 4, diff: 1 }).unwrap();
@@ -269,7 +269,7 @@ fn a_directory_of_something_else_is_left_alone() {
 
 fn memory_database(fs: &MemFs) -> (Db, CollectionId) {
     let db = open(fs, &small_options()).unwrap();
-    let id = db.create_or_load("c", b"").unwrap().id;
+    let id = db.create_or_load(Kind::Multiset, "c", b"").unwrap().id;
     put(&db, id, b"before").unwrap();
     (db, id)
 }
@@ -297,7 +297,7 @@ fn a_failed_sync_poisons_writes_until_reopened() {
         let error = kind(put(&db, id, b"refused"), ErrorKind::Poisoned);
         assert!(!error.may_have_happened(), "{error}");
         kind(db.sync(), ErrorKind::Poisoned);
-        kind(db.create_or_load("other", b"").map(drop), ErrorKind::Poisoned);
+        kind(db.create_or_load(Kind::Multiset, "other", b"").map(drop), ErrorKind::Poisoned);
         assert_eq!(fs.counts().syncs, syncs, "no second sync of the same data");
         let keys = |db: &Db| -> Vec<Vec<u8>> {
             updates(db, id).unwrap().into_iter().map(|update| update.key).collect()

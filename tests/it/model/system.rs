@@ -10,7 +10,7 @@ use datestone_engine::io::MemFs;
 use datestone_engine::read::RangeSpec;
 use datestone_engine::read::range::prefix_range;
 use datestone_engine::snapshot::Snapshot;
-use datestone_engine::types::{CollectionId, Update};
+use datestone_engine::types::{CollectionId, Kind, Update};
 use datestone_tests::database::{
     collection_difference, damage, difference, open, push, small_options, snapshot_difference,
     updates,
@@ -75,7 +75,7 @@ impl System {
         match &world.action {
             Action::Nothing => {}
             Action::Create(which) => {
-                let found = self.db.create_or_load(NAMES[*which], b"").unwrap();
+                let found = self.db.create_or_load(Kind::Multiset, NAMES[*which], b"").unwrap();
                 let known = self.ids.insert(*which, found.id);
                 match known {
                     Some(known) => assert_eq!(known, found.id, "loaded, not created again"),

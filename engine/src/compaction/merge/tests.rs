@@ -58,7 +58,9 @@ fn merge_of(
     };
     let inputs = parts.into_iter().map(input).collect();
     let mut merge = Merge::new(inputs, Arc::clone(&store.fs), store.dir.clone(), || store.writer());
-    merge.output.set_full(|writer| writer.data_len() > 20_000);
+    if let Output::All(part) = &mut merge.output {
+        part.set_full(|writer| writer.data_len() > 20_000);
+    }
     merge
 }
 

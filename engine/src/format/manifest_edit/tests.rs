@@ -41,7 +41,7 @@ fn op() -> impl Strategy<Value = EditOp> {
         });
     let head = (any::<u64>(), "\\PC{1,60}", vec(any::<u8>(), 0..40), frontier(), frontier())
         .prop_map(|(id, name, meta, since, upper)| {
-            let (kind, ts_width) = (COLLECTION_KIND_MULTISET, COLLECTION_TS_WIDTH);
+            let (kind, ts_width) = (Kind::Multiset, COLLECTION_TS_WIDTH);
             let id = CollectionId(id);
             EditOp::Collection(CollectionHead { id, kind, ts_width, name, meta, since, upper })
         });
@@ -126,7 +126,7 @@ fn counts_beyond_the_input_are_refused() {
 fn values_beyond_their_limits_are_not_encoded() {
     let head = CollectionHead {
         id: CollectionId(1),
-        kind: COLLECTION_KIND_MULTISET,
+        kind: Kind::Multiset,
         ts_width: COLLECTION_TS_WIDTH,
         name: "a".repeat(NAME_LEN_MAX),
         meta: vec![0; META_LEN_MAX],
@@ -139,7 +139,6 @@ fn values_beyond_their_limits_are_not_encoded() {
         CollectionHead { name: String::new(), ..head.clone() },
         CollectionHead { name: "a".repeat(NAME_LEN_MAX + 1), ..head.clone() },
         CollectionHead { meta: vec![0; META_LEN_MAX + 1], ..head.clone() },
-        CollectionHead { kind: 1, ..head.clone() },
         CollectionHead { ts_width: 16, ..head },
     ] {
         assert!(encode(EditOp::Collection(broken)).is_err());
@@ -184,7 +183,7 @@ fn layouts_have_the_lengths_that_are_used() {
     let collection = len("ManifestCollection");
     let head = CollectionHead {
         id: CollectionId(1),
-        kind: COLLECTION_KIND_MULTISET,
+        kind: Kind::Multiset,
         ts_width: COLLECTION_TS_WIDTH,
         name: "n".to_owned(),
         meta: Vec::new(),

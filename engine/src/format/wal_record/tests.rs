@@ -52,7 +52,7 @@ fn encode(ops: &[Owned]) -> Vec<u8> {
 }
 
 fn create<'a>(name: &'a str, meta: &'a [u8]) -> Create<'a> {
-    Create { kind: WAL_KIND_MULTISET, ts_width: WAL_TS_WIDTH, name, meta }
+    Create { kind: Kind::Multiset, ts_width: WAL_TS_WIDTH, name, meta }
 }
 
 fn decode_all(payload: &[u8]) -> std::result::Result<Vec<Owned>, FormatError> {

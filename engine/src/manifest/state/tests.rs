@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::manifest::testing::{flush_edit, head, run, segment};
-use crate::types::Frontier;
+use crate::types::{Frontier, Kind};
 
 fn state(count: u64) -> ManifestState {
     let mut state = ManifestState::new(42);
@@ -62,7 +62,7 @@ fn contradicting_edits_are_refused_whole() {
     let lower_since = CollectionHead { since: Frontier::at(4), ..head(1, "collection-1", 5) };
     state.apply(&Edit { ops: vec![EditOp::Collection(lower_since)] }).unwrap();
     let raised = state.clone();
-    let other_kind = CollectionHead { kind: 1, ..head(2, "collection-2", 5) };
+    let other_kind = CollectionHead { kind: Kind::Log, ..head(2, "collection-2", 5) };
     let unread = RunList { sealed: Vec::new(), future: vec![vec![segment(9, 1, 3)]] };
     let refused = [
         vec![next(3, 4)],

@@ -4,20 +4,22 @@
 //! as they come, straight into the record that the WAL will hold. The commit leader then needs only
 //! the [`Check`]s.
 
+mod batch;
+
+pub use batch::{Events, Puts};
+
 use crate::collection::{Change, Collection, Description, check_name};
 use crate::error::{Error, Result, display_bytes};
-use crate::format::wal_record::{
-    Create, Op, RecordBuilder, WAL_KIND_MULTISET, WAL_TS_WIDTH, decode,
-};
+use crate::format::wal_record::{Create, Op, RecordBuilder, WAL_TS_WIDTH, decode};
 use crate::limits;
-use crate::types::{CollectionId, Frontier, TimeWindow, Update};
+use crate::types::{CollectionId, Frontier, Kind, TimeWindow, Update};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What must hold before a commit may be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// The collection exists and no update lies below its upper.
+    /// The collection is a multiset and no update lies below its upper.
     Updates {
         /// The collection.
         collection: CollectionId,
@@ -33,6 +35,30 @@ pub enum Check {
     },
     /// The collection exists.
     Exists {
+        /// The collection.
+        collection: CollectionId,
+    },
+    /// The collection is a table, and may be put to at these times.
+    Puts {
+        /// The collection.
+        collection: CollectionId,
+        /// Least and greatest of the times given; none where the database gives them all.
+        times: Option<TimeWindow>,
+        /// Whether the database is to give times.
+        assigned: bool,
+    },
+    /// The collection is a log.
+    Events {
+        /// The collection.
+        collection: CollectionId,
+    },
+    /// The caller may advance the collection's upper.
+    Advances {
+        /// The collection.
+        collection: CollectionId,
+    },
+    /// The collection's history may be forgotten.
+    Forgets {
         /// The collection.
         collection: CollectionId,
     },
@@ -53,6 +79,12 @@ pub struct Commit {
     created: Vec<CollectionId>,
     update_count: u64,
     must_sync: bool,
+    /// Tables that it puts to.
+    tables: Vec<CollectionId>,
+    /// Whether a key of a table may be in it twice.
+    overwrites: bool,
+    /// The ids of the events that it appends, and their logs.
+    event_ids: Vec<(CollectionId, Vec<u8>)>,
     /// Collections whose diffs are so large that their sums have to be checked.
     suspects: Vec<(CollectionId, Arc<str>)>,
 }
@@ -104,6 +136,9 @@ impl Commit {
     /// Ends the building: from now on [`payload`](Self::payload) is the record for the WAL.
     pub(crate) fn seal(&mut self) -> Result<()> {
         self.payload = std::mem::take(&mut self.record).finish()?;
+        if self.overwrites {
+            self.payload = without_overwritten(&self.payload, &self.tables)?;
+        }
         for (collection, name) in &self.suspects {
             check_sums(&self.payload, *collection, name)?;
         }
@@ -113,6 +148,16 @@ impl Commit {
     /// The record for the WAL, once sealed.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// The ids of the events that it appends, and their logs.
+    pub(crate) fn event_ids(&self) -> &[(CollectionId, Vec<u8>)] {
+        &self.event_ids
+    }
+
+    /// Whether it appends an event of this id to this log.
+    pub(crate) fn appends_id(&self, log: CollectionId, id: &[u8]) -> bool {
+        self.event_ids.iter().any(|(other, known)| *other == log && known == id)
     }
 
     fn check(&mut self, collection: CollectionId, check: Check) {
@@ -151,7 +196,7 @@ impl Commit {
 
     /// Advances upper.
     pub fn advance_upper(&mut self, collection: CollectionId, upper: Frontier) -> Result<()> {
-        self.check(collection, Check::Exists { collection });
+        self.check(collection, Check::Advances { collection });
         self.record.advance_upper(collection, upper);
         self.changes.push(Change::AdvanceUpper(collection, upper));
         Ok(())
@@ -159,7 +204,7 @@ impl Commit {
 
     /// Raises since.
     pub fn compact_below(&mut self, collection: CollectionId, since: Frontier) -> Result<()> {
-        self.check(collection, Check::Exists { collection });
+        self.check(collection, Check::Forgets { collection });
         self.record.compact_below(collection, since);
         self.changes.push(Change::CompactBelow(collection, since));
         self.must_sync = true;
@@ -167,16 +212,13 @@ impl Commit {
     }
 
     /// Creates a collection with an id that was never used.
-    pub fn create(&mut self, id: CollectionId, name: &str, meta: &[u8]) -> Result<()> {
+    pub fn create(&mut self, id: CollectionId, kind: Kind, name: &str, meta: &[u8]) -> Result<()> {
         check_name(name)?;
         check_meta(meta)?;
         let name: Arc<str> = name.into();
         self.checks.push(Check::Absent { name: Arc::clone(&name) });
-        self.record.create(
-            id,
-            &Create { kind: WAL_KIND_MULTISET, ts_width: WAL_TS_WIDTH, name: &name, meta },
-        )?;
-        self.changes.push(Change::Create(Description { id, name, meta: meta.into() }));
+        self.record.create(id, &Create { kind, ts_width: WAL_TS_WIDTH, name: &name, meta })?;
+        self.changes.push(Change::Create(Description { id, name, meta: meta.into(), kind }));
         self.created.push(id);
         self.must_sync = true;
         Ok(())
@@ -202,8 +244,7 @@ impl Commit {
 
     /// The error for the first update of this commit below the collection's upper. Reads the record
     /// back, as only a refused commit needs to know.
-    pub(crate) fn first_update_below(&self, collection: &Collection) -> Error {
-        let upper = collection.upper;
+    pub(crate) fn first_update_below(&self, collection: &Collection, upper: Frontier) -> Error {
         let name = collection.description.name.to_string();
         let mut index = 0;
         for op in decode(&self.payload).into_iter().flatten().flatten() {
@@ -225,6 +266,40 @@ impl Commit {
         }
         Error::Internal { what: format!("no update of '{name}' lies below its upper {upper}") }
     }
+}
+
+/// The record without the puts that a later put of the same key at the same time makes void.
+fn without_overwritten(payload: &[u8], tables: &[CollectionId]) -> Result<Vec<u8>> {
+    let ops = || decode(payload).into_iter().flatten().flatten();
+    let mut last: HashMap<(CollectionId, &[u8], u64), usize> = HashMap::new();
+    let mut index = 0;
+    for op in ops() {
+        if let Op::Append { collection, rows } = op
+            && tables.contains(&collection)
+        {
+            for Update { key, ts, .. } in rows {
+                last.insert((collection, key, ts), index);
+                index += 1;
+            }
+        }
+    }
+    let mut record = RecordBuilder::with_capacity(payload.len());
+    let mut index = 0;
+    for op in ops() {
+        match op {
+            Op::Append { collection, rows } if tables.contains(&collection) => {
+                record.begin_append(collection);
+                for update in rows {
+                    if last.get(&(collection, update.key, update.ts)) == Some(&index) {
+                        record.row(&update)?;
+                    }
+                    index += 1;
+                }
+            }
+            other => record.op_again(&other)?,
+        }
+    }
+    record.finish()
 }
 
 fn check_meta(meta: &[u8]) -> Result<()> {
