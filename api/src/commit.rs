@@ -72,6 +72,11 @@ impl Commit {
         Self { db, commit: Ok(EngineCommit::new()), durability }
     }
 
+    /// A commit that was built already.
+    pub(crate) const fn of(db: Db, commit: EngineCommit, durability: Durability) -> Self {
+        Self { db, commit: Ok(commit), durability }
+    }
+
     fn with(mut self, change: impl FnOnce(&mut EngineCommit) -> Result<()>) -> Self {
         if let Ok(commit) = &mut self.commit
             && let Err(e) = change(commit)

@@ -1,8 +1,9 @@
 //! [`Datestone`]: a database.
 
+use crate::transaction::transact;
 use crate::{
     Codec, Collection, CollectionInfo, Commit, Error, Log, Options, Result, Snapshot, Stats, Table,
-    TimedTable, VerifyDepth, VerifyReport,
+    TimedTable, Transaction, VerifyDepth, VerifyReport,
 };
 use datestone_engine::collection::Description;
 use datestone_engine::db::Db;
@@ -287,6 +288,46 @@ impl Datestone {
     /// ```
     pub fn commit(&self) -> Commit {
         Commit::new(self.db.clone())
+    }
+
+    /// Starts a transaction over tables on the database's clock.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let t = db.table("t")?;
+    /// let mut transaction = db.transaction();
+    /// if transaction.get(&t, b"k")?.is_none() {
+    ///     transaction.put(&t, b"k", b"first")?;
+    /// }
+    /// transaction.commit()?;
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.db.clone())
+    }
+
+    /// Runs `work` in a transaction and commits it; runs it again after a conflict, so `work` should
+    /// do nothing but read and write through the transaction.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let counters = db.typed_table::<str, u64>("counters")?;
+    /// let count = db.transact(|transaction| {
+    ///     let count = transaction.get(&counters, "visits")?.unwrap_or(0) + 1;
+    ///     transaction.put(&counters, "visits", &count)?;
+    ///     Ok(count)
+    /// })?;
+    /// assert_eq!(count, 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` and [`Transaction::commit`] return; `Conflict` only after a thousand tries.
+    pub fn transact<T>(&self, work: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
+        transact(&self.db, work)
     }
 
     /// Snapshots of several collections at one time, taken at one moment.

@@ -59,6 +59,7 @@ mod log;
 mod rows;
 mod snapshot;
 mod table;
+mod transaction;
 
 pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
@@ -73,3 +74,4 @@ pub use log::{Events, Expected, Log};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};
 pub use snapshot::Snapshot;
 pub use table::{Table, TableRow, TableRows, TableSnapshot, TimedTable};
+pub use transaction::Transaction;

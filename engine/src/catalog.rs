@@ -10,13 +10,13 @@
 //!    takes its memtable away in one step.
 
 use crate::collection::{Collection, Collections};
+use crate::commit::Reads;
 use crate::error::Result;
-use crate::format::log_key::{id_key, position_of};
 use crate::memtable::Memtable;
 use crate::segment::Segment;
 use crate::snapshot::Snapshot;
 use crate::types::{CollectionId, SeqNo, TimeWindow, Timestamp};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A part as readers see it: key-ordered, key-disjoint segments, of which only the updates in the
@@ -141,16 +141,23 @@ impl Catalog {
         self.mem = Arc::new(MemSet { active: Arc::clone(&self.mem.active), frozen });
     }
 
-    /// The position of the event that a log has under this id.
-    pub fn position_of(&self, log: CollectionId, id: &[u8]) -> Result<Option<u64>> {
-        let Ok(collection) = self.collections.require(log) else { return Ok(None) };
-        let all = Snapshot::new(&collection.description, u64::MAX, &self.mem, self.reads(log));
-        let mut position = None;
-        all.get(&id_key(id), |val, _| {
-            position = position_of(val);
-            Ok(())
-        })?;
-        Ok(position)
+    /// All that a collection holds, whatever its frontiers are.
+    pub fn everything(&self, id: CollectionId) -> Result<Snapshot> {
+        let description = &self.collections.require(id)?.description;
+        Ok(Snapshot::new(description, Timestamp::MAX, &self.mem, self.reads(id)))
+    }
+
+    /// What was written to the tables that `reads` are of after they were made.
+    pub fn written_since(&self, reads: &Reads) -> Result<BTreeMap<CollectionId, Snapshot>> {
+        let Some(first) = reads.as_of.checked_add(1) else { return Ok(BTreeMap::new()) };
+        let window = TimeWindow { first, last: Timestamp::MAX };
+        let of_table = |id| {
+            let table = &self.collections.require(id)?.description;
+            Ok((id, Snapshot::of_window(table, window, &self.mem, self.reads(id))))
+        };
+        let keys = reads.keys.iter().map(|(id, _)| *id);
+        let ranges = reads.ranges.iter().map(|(id, _)| *id);
+        keys.chain(ranges).collect::<BTreeSet<_>>().into_iter().map(of_table).collect()
     }
 
     /// A snapshot of a collection.

@@ -6,10 +6,11 @@
 
 use crate::catalog::{Frozen, MemSet};
 use crate::collection::{Collection, Description};
-use crate::commit::Commit;
+use crate::commit::{Commit, Reads};
 use crate::config::{Durability, Options};
 use crate::error::{Error, ErrorKind, Result, display_bytes};
 use crate::format::FORMAT_VERSION;
+use crate::format::log_key::{id_key, position_of};
 use crate::install::Shared;
 use crate::io::{Env, JoinHandle};
 use crate::leader::{Assigned, WriteState};
@@ -206,6 +207,12 @@ impl Db {
     pub fn commit(&self, mut commit: Commit, durability: Durability) -> Result<Committed> {
         self.0.check_open()?;
         commit.seal()?;
+        if !commit.reads().is_empty() {
+            // Found unchanged so far, they need to be looked at only for what comes in between.
+            let now = self.now();
+            self.0.check_unchanged(commit.reads())?;
+            commit.reads_hold_at(now);
+        }
         let durability = if commit.must_sync() { Durability::Fsync } else { durability };
         self.0.make_room(commit.payload().len())?;
         let payload_crc = FrameIn::new(commit.payload()).payload_crc;
@@ -223,6 +230,12 @@ impl Db {
             self.0.worker.call();
         }
         Ok(committed)
+    }
+
+    /// The latest time of the database's clock that can be read.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.shared.catalog.read().collections().clock().saturating_sub(1)
     }
 
     /// A snapshot of a collection.
@@ -335,6 +348,7 @@ impl Inner {
                 .check_open()
                 .and_then(|()| leader.state.collections.check(&request.commit))
                 .and_then(|()| self.check_events(&request.commit, &accepted))
+                .and_then(|()| self.check_reads(&request.commit, &accepted))
                 .and_then(|()| leader.state.accept(&request.commit, &mut undo));
             results.push(checked.map(|assigned| {
                 accepted.push((index, request, assigned));
@@ -372,12 +386,59 @@ impl Inner {
             if group.iter().any(|(_, other, _)| other.commit.appends_id(*log, id)) {
                 return Err(Error::Busy { what: "the same event id is being appended" });
             }
-            if let Some(position) = self.shared.catalog.read().position_of(*log, id)? {
+            let log = self.shared.catalog.read().everything(*log)?;
+            let mut earlier = None;
+            log.get(&id_key(id), |val, _| {
+                earlier = position_of(val);
+                Ok(())
+            })?;
+            if let Some(position) = earlier {
                 let id = display_bytes(id);
                 return Err(Error::EventExists { id, position });
             }
         }
         Ok(())
+    }
+
+    /// Refuses a transaction that has read what was written since, also by a commit before in the
+    /// group.
+    fn check_reads(&self, commit: &Commit, group: &[(usize, &Request, Assigned)]) -> Result<()> {
+        let reads = commit.reads();
+        if reads.is_empty() {
+            return Ok(());
+        }
+        for (_, other, _) in group {
+            if let Some((table, key)) = other.commit.written_of(reads) {
+                return Err(self.conflict(table, &key));
+            }
+        }
+        self.check_unchanged(reads)
+    }
+
+    fn check_unchanged(&self, reads: &Reads) -> Result<()> {
+        let written = self.shared.catalog.read().written_since(reads)?;
+        for (table, key) in &reads.keys {
+            if let Some(written) = written.get(table)
+                && written.has_version(key)?
+            {
+                return Err(self.conflict(*table, key));
+            }
+        }
+        for (table, range) in &reads.ranges {
+            if let Some(written) = written.get(table)
+                && let Some(key) = written.first_version_in(range)?
+            {
+                return Err(self.conflict(*table, &key));
+            }
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, table: CollectionId, key: &[u8]) -> Error {
+        let catalog = self.shared.catalog.read();
+        let table = catalog.collections().get(table);
+        let collection = table.map(|table| table.description.name.to_string()).unwrap_or_default();
+        Error::Conflict { collection, key: display_bytes(key) }
     }
 
     /// Shows readers what the commits changed, and hands a full memtable over.

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     NotYet,
     /// Somebody else advanced upper first.
     UpperMismatch,
+    /// Somebody else wrote what a transaction has read: run it again.
+    Conflict,
     /// Another handle or process has the database open.
     Locked,
     /// The device is full; free space and try again.
@@ -62,6 +64,7 @@ impl ErrorKind {
             Self::Compacted => "Compacted",
             Self::NotYet => "NotYet",
             Self::UpperMismatch => "UpperMismatch",
+            Self::Conflict => "Conflict",
             Self::Locked => "Locked",
             Self::NoSpace => "NoSpace",
             Self::Busy => "Busy",
@@ -194,6 +197,16 @@ pub enum Error {
         /// What it is.
         actual: Frontier,
     },
+    /// Something that a transaction has read was written since.
+    #[error(
+        "key {key} of table '{collection}' was written after the transaction read it; run it again"
+    )]
+    Conflict {
+        /// The table.
+        collection: String,
+        /// The key.
+        key: String,
+    },
     /// Another handle or process has the database open.
     #[error("{} is open in process {pid} on host {host} since {since} (Unix seconds)", .path.display())]
     Locked {
@@ -281,6 +294,7 @@ impl Error {
             Self::Compacted { .. } => ErrorKind::Compacted,
             Self::NotYet { .. } => ErrorKind::NotYet,
             Self::UpperMismatch { .. } => ErrorKind::UpperMismatch,
+            Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::Busy { .. } => ErrorKind::Busy,

@@ -27,6 +27,8 @@ pub struct Snapshot(Arc<Inner>);
 struct Inner {
     name: Arc<str>,
     kind: Kind,
+    /// What lies before is not seen; 0 unless it was asked what was written since.
+    from: Timestamp,
     as_of: Timestamp,
     memtables: Vec<(Arc<Memtable>, sync::Arc<Slot>)>,
     reads: Arc<ReadSet>,
@@ -40,14 +42,31 @@ impl Snapshot {
         mem: &MemSet,
         reads: Arc<ReadSet>,
     ) -> Self {
+        Self::of_window(description, TimeWindow { first: 0, last: as_of }, mem, reads)
+    }
+
+    /// Pins what was written in a window of times.
+    pub(crate) fn of_window(
+        description: &Description,
+        window: TimeWindow,
+        mem: &MemSet,
+        reads: Arc<ReadSet>,
+    ) -> Self {
         let Description { id, kind, .. } = *description;
         let name = Arc::clone(&description.name);
         let memtables = mem
             .iter()
             .filter_map(|memtable| Some((Arc::clone(memtable), memtable.slot(id)?)))
-            .filter(|(_, slot)| slot.times().is_some_and(|times| times.first <= as_of))
+            .filter(|(_, slot)| slot.times().is_some_and(|times| times.intersect(window).is_some()))
             .collect();
-        Self(Arc::new(Inner { name, kind, as_of, memtables, reads }))
+        Self(Arc::new(Inner {
+            name,
+            kind,
+            from: window.first,
+            as_of: window.last,
+            memtables,
+            reads,
+        }))
     }
 
     /// The time that it answers for.
@@ -57,7 +76,7 @@ impl Snapshot {
     }
 
     fn window(&self) -> TimeWindow {
-        TimeWindow { first: 0, last: self.0.as_of }
+        TimeWindow { first: self.0.from, last: self.0.as_of }
     }
 
     fn parts(&self) -> impl Iterator<Item = (&PartSource, TimeWindow)> {

@@ -11,6 +11,7 @@
 //! | `corruption` | damage at rest gives right data or a typed error |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
+//! | `transactions` | transactions are serializable, in the order of their times |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
 #[cfg(test)]
@@ -33,3 +34,5 @@ mod oracle;
 mod power_cut;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod transactions;

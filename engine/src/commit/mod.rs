@@ -5,8 +5,10 @@
 //! the [`Check`]s.
 
 mod batch;
+mod reads;
 
 pub use batch::{Events, Puts};
+pub use reads::Reads;
 
 use crate::collection::{Change, Collection, Description, check_name};
 use crate::error::{Error, Result, display_bytes};
@@ -83,6 +85,8 @@ pub struct Commit {
     tables: Vec<CollectionId>,
     /// Whether a key of a table may be in it twice.
     overwrites: bool,
+    /// What must not have changed meanwhile.
+    reads: Reads,
     /// The ids of the events that it appends, and their logs.
     event_ids: Vec<(CollectionId, Vec<u8>)>,
     /// Collections whose diffs are so large that their sums have to be checked.
@@ -153,6 +157,38 @@ impl Commit {
     /// The ids of the events that it appends, and their logs.
     pub(crate) fn event_ids(&self) -> &[(CollectionId, Vec<u8>)] {
         &self.event_ids
+    }
+
+    /// Makes the commit depend on what a transaction has read: it conflicts when any of it was
+    /// written since.
+    pub fn depend_on(&mut self, reads: Reads) {
+        self.reads = reads;
+    }
+
+    /// What it depends on.
+    pub(crate) const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// The reads were found unchanged up to `as_of`.
+    pub(crate) const fn reads_hold_at(&mut self, as_of: u64) {
+        self.reads.as_of = as_of;
+    }
+
+    /// A key that it writes to a table and that `reads` cover.
+    pub(crate) fn written_of(&self, reads: &Reads) -> Option<(CollectionId, Vec<u8>)> {
+        for op in decode(&self.payload).into_iter().flatten().flatten() {
+            if let Op::Append { collection, rows } = op
+                && self.tables.contains(&collection)
+            {
+                for row in rows {
+                    if reads.cover(collection, row.key) {
+                        return Some((collection, row.key.to_vec()));
+                    }
+                }
+            }
+        }
+        None
     }
 
     /// Whether it appends an event of this id to this log.

@@ -15,6 +15,22 @@ impl RangeSpec {
     /// Every key.
     pub const ALL: Self = Self { start: Bound::Unbounded, end: Bound::Unbounded };
 
+    /// Whether a key lies in it.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let after_start = match &self.start {
+            Bound::Unbounded => true,
+            Bound::Included(start) => start.as_slice() <= key,
+            Bound::Excluded(start) => start.as_slice() < key,
+        };
+        after_start
+            && match &self.end {
+                Bound::Unbounded => true,
+                Bound::Included(end) => key <= end.as_slice(),
+                Bound::Excluded(end) => key < end.as_slice(),
+            }
+    }
+
     /// The least key of the range, `None` when it is unbounded below.
     #[must_use]
     pub fn first_key(&self) -> Option<Vec<u8>> {

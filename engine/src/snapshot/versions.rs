@@ -72,6 +72,30 @@ impl Snapshot {
         Ok(diff)
     }
 
+    /// Whether a table's `key` has a version here, a deletion too.
+    pub(crate) fn has_version(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.stored_version(key, &mut Vec::new())?.is_some())
+    }
+
+    /// The first key in `range` of which a table has a version here, a deletion too.
+    pub(crate) fn first_version_in(&self, range: &RangeSpec) -> Result<Option<Vec<u8>>> {
+        let mut merge = MergeCursor::new(self.sources());
+        match range.first_key() {
+            Some(first) => merge.seek(&first)?,
+            None => merge.seek_first()?,
+        }
+        while let Some(source) = merge.current() {
+            if !range.contains(source.key()) {
+                break;
+            }
+            if source.sum() != 0 {
+                return Ok(Some(source.key().to_vec()));
+            }
+            merge.step()?;
+        }
+        Ok(None)
+    }
+
     /// The keys of a table in `range` that have a value, with it, in order.
     #[must_use]
     pub fn version_rows(&self, range: RangeSpec) -> VersionRows {
