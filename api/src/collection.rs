@@ -1,11 +1,16 @@
 //! [`Collection`]: a handle on one collection.
 
-use crate::{Codec, Commit, Error, Frontier, Result, Snapshot, Update, UpdateRows};
+use crate::{
+    Codec, Commit, Erased, Error, Frontier, Result, Snapshot, Truncated, Update, UpdateRows,
+};
 use datestone_engine::collection::Description;
 use datestone_engine::db::{CollectionStats, Db};
+use datestone_engine::read::RangeSpec;
 use datestone_engine::types::{CollectionId, Kind};
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 /// Prefix of the metadata of collections with codecs; bytes on disk.
@@ -285,6 +290,106 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Collection<K, V> {
     /// `NotFound` when the collection was dropped.
     pub fn updates(&self) -> Result<UpdateRows> {
         Ok(UpdateRows::new(self.db.updates(self.id)?))
+    }
+
+    /// Discards every update at or beyond `ts` and sets upper to it: what an engine needs that starts
+    /// again from a checkpoint of its own. Durable when it returns; the space comes back with
+    /// compaction. Commits wait meanwhile, snapshots keep what they see.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// words.append([("a", &(), 0, 1), ("b", &(), 5, 1)])?;
+    /// words.advance_upper(7)?;
+    /// assert_eq!(words.would_truncate(3)?.updates, 1);
+    /// words.truncate_at(3)?;
+    /// assert_eq!(words.upper()?, datestone::Frontier::at(3));
+    /// assert!(!words.latest()?.contains("b")?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Compacted` when `ts` is not above a since that was raised; `NotFound` when the collection was dropped; `Io`,
+    /// `NoSpace`, `Corruption`, `Poisoned`.
+    pub fn truncate_at(&self, ts: u64) -> Result<Truncated> {
+        self.db.truncate_at(self.id, ts, false)
+    }
+
+    /// What [`truncate_at`](Self::truncate_at) would discard. Reads all that.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// assert_eq!(words.would_truncate(0)?.updates, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`truncate_at`](Self::truncate_at).
+    pub fn would_truncate(&self, ts: u64) -> Result<Truncated> {
+        self.db.truncate_at(self.id, ts, true)
+    }
+
+    /// Removes the rows of a range of keys, whatever their times, from every file of the database:
+    /// segments, the log, and the files of the log that wait for another use. Reads the segments
+    /// that have such keys; commits wait meanwhile. Snapshots and iterators that were made before
+    /// keep the files that they read until they are dropped: the report names them.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let people = db.typed::<str, str>("people")?;
+    /// people.append([("alice", "at home", 0, 1), ("bob", "at work", 0, 1)])?;
+    /// people.advance_upper(1)?;
+    /// let erased = people.erase("alice"..="alice")?;
+    /// assert_eq!((erased.updates, erased.held.len()), (1, 0));
+    /// assert_eq!(people.latest()?.count()?, 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped; `Io`, `NoSpace`, `Corruption`, `Poisoned`: then
+    /// erase again.
+    pub fn erase<Q: Borrow<K> + ?Sized>(&self, range: impl RangeBounds<Q>) -> Result<Erased> {
+        let bound =
+            |bound: Bound<&Q>| bound.map(|key| key.borrow().encode(&mut Vec::new()).to_vec());
+        let (start, end) = (bound(range.start_bound()), bound(range.end_bound()));
+        self.db.erase(self.id, &RangeSpec { start, end })
+    }
+
+    /// Adds updates in ascending order of `(key, val, ts)` bytes straight to segments, past the log
+    /// and the memtable: how large amounts are loaded. They are added all at once, durably, when all
+    /// were taken, and become readable when upper passes their times; with `upper` given it advances
+    /// in the same step. Memory is bounded whatever their number. How many there were.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let numbers = db.typed::<u64, ()>("numbers")?;
+    /// let sorted: Vec<u64> = (0..1000).collect();
+    /// numbers.ingest(sorted.iter().map(|n| (n, &(), 0, 1)), Some(1))?;
+    /// assert_eq!(numbers.latest()?.count()?, 1000);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` when an update is out of order or below upper: nothing was added then; `NotFound`
+    /// when the collection was dropped; `Io`, `NoSpace`, `Poisoned`.
+    pub fn ingest(
+        &self,
+        updates: impl IntoIterator<Item: AsUpdate<K, V>>,
+        upper: Option<u64>,
+    ) -> Result<u64> {
+        let mut ingest = self.db.ingest(self.id)?;
+        let (mut key, mut val) = (Vec::new(), Vec::new());
+        for update in updates {
+            let (ts, diff) = (update.ts(), update.diff());
+            let (key, val) = (update.key().encode(&mut key), update.val().encode(&mut val));
+            ingest.push(Update { key, val, ts, diff })?;
+        }
+        self.db.finish_ingest(ingest, upper.map(Frontier::at))
     }
 
     /// Flushes, then merges this collection into as few segments as possible, leaving out what

@@ -1,6 +1,6 @@
 //! [`Table`] and [`TimedTable`]: at most one value for a key, the last one put.
 
-use crate::{Codec, Collection, CollectionInfo, Commit, Frontier, Result};
+use crate::{Codec, Collection, CollectionInfo, Commit, Erased, Frontier, Result, Truncated};
 use datestone_engine::read::RangeSpec;
 use datestone_engine::read::range::prefix_range;
 use datestone_engine::snapshot::{Snapshot, VersionRow, VersionRows};
@@ -114,6 +114,26 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> TimedTable<K, V> {
     /// As [`put`](Self::put).
     pub fn delete(&self, key: &K, ts: u64) -> Result<()> {
         Commit::new(self.inner.db.clone()).delete_at(self, key, ts).run().map(drop)
+    }
+
+    /// Discards every put and deletion at or beyond `ts` and sets upper to it; as
+    /// [`Collection::truncate_at`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let prices = db.timed_table("prices")?;
+    /// prices.put(b"oil", b"81", 7)?;
+    /// prices.put(b"oil", b"84", 9)?;
+    /// assert_eq!(prices.truncate_at(8)?.updates, 1);
+    /// assert_eq!(prices.get(b"oil")?.as_deref(), Some(&b"81"[..]));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Collection::truncate_at`].
+    pub fn truncate_at(&self, ts: u64) -> Result<Truncated> {
+        self.inner.truncate_at(ts)
     }
 
     /// Declares all times below `upper` complete; a lower one than the present changes nothing.
@@ -234,6 +254,25 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Table<K, V> {
     /// `Io`, `NoSpace`, `Corruption` or `Poisoned`.
     pub fn compact(&self) -> Result<()> {
         self.inner.compact()
+    }
+
+    /// Removes the rows of a range of keys, whatever their times, from every file; as
+    /// [`Collection::erase`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let table = db.table("t")?;
+    /// table.put(b"k", b"v")?;
+    /// assert_eq!(table.erase(b"k".to_vec()..)?.updates, 1);
+    /// assert!(!table.contains(b"k")?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Collection::erase`].
+    pub fn erase<Q: Borrow<K> + ?Sized>(&self, range: impl RangeBounds<Q>) -> Result<Erased> {
+        self.inner.erase(range)
     }
 
     /// The contents as of a time.
@@ -422,6 +461,26 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> TimedTable<K, V> {
     /// `Io`, `NoSpace`, `Corruption` or `Poisoned`.
     pub fn compact(&self) -> Result<()> {
         self.inner.compact()
+    }
+
+    /// Removes the rows of a range of keys, whatever their times, from every file; as
+    /// [`Collection::erase`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let table = db.timed_table("t")?;
+    /// table.put(b"k", b"v", 1)?;
+    /// table.advance_upper(2)?;
+    /// assert_eq!(table.erase(b"k".to_vec()..)?.updates, 1);
+    /// assert!(!table.contains(b"k")?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Collection::erase`].
+    pub fn erase<Q: Borrow<K> + ?Sized>(&self, range: impl RangeBounds<Q>) -> Result<Erased> {
+        self.inner.erase(range)
     }
 
     /// The contents as of a time.

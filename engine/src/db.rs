@@ -8,20 +8,25 @@ use crate::catalog::{Frozen, MemSet};
 use crate::collection::{Collection, Description};
 use crate::commit::{Commit, Reads};
 use crate::config::{Durability, Options};
+use crate::erase::{Erased, erase};
 use crate::error::{Error, ErrorKind, Result, display_bytes};
 use crate::format::FORMAT_VERSION;
 use crate::format::log_key::{id_key, position_of};
+use crate::ingest::{self, Ingest};
 use crate::install::Shared;
 use crate::io::{Env, JoinHandle};
 use crate::leader::{Assigned, WriteState};
 use crate::limits::FROZEN_COUNT_MAX;
 use crate::maintenance::Worker;
+use crate::read::RangeSpec;
 use crate::recovery::{self, Recovered};
+use crate::segment::segment_file_name;
 use crate::snapshot::{Snapshot, Updates};
 use crate::stats::Stats;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::throttle::{Debt, pause};
+use crate::truncate::{Truncated, truncate};
 use crate::types::{CollectionId, Frontier, Kind, SeqNo, Timestamp};
 use crate::verify::{VerifyDepth, VerifyReport, verify};
 use crate::wal::group::{GroupCommit, GroupLimits};
@@ -297,6 +302,79 @@ impl Db {
         ids.into_iter().try_for_each(|id| self.0.worker.compact(id))
     }
 
+    /// Discards the updates of a collection at or beyond `ts` and sets its upper to it; with
+    /// `dry_run` it only counts them. Commits wait meanwhile.
+    ///
+    /// # Errors
+    /// `Compacted` when `ts` is not above a since that was raised; `Invalid` for logs and tables on the database's clock.
+    pub fn truncate_at(&self, id: CollectionId, ts: Timestamp, dry_run: bool) -> Result<Truncated> {
+        self.0.settled(|leader| truncate(&self.0.shared, &mut leader.state, id, ts, dry_run))
+    }
+
+    /// Removes the rows of a range of keys, at whatever time, from every file. Commits wait
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// `Invalid` for a log.
+    pub fn erase(&self, id: CollectionId, range: &RangeSpec) -> Result<Erased> {
+        self.0.settled(|leader| {
+            let Description { kind, name, .. } =
+                leader.state.collections.require(id)?.description.clone();
+            if kind == Kind::Log {
+                let what = format!("collection '{name}' is a log, whose events are dense");
+                return Err(Error::invalid(what));
+            }
+            let mut erased = erase(&self.0.shared, id, kind, range, leader.state.last_seqno)?;
+            // All commits are in segments: no file of the log is needed.
+            leader.wal.renew()?;
+            self.0.wal.release(leader.wal.last_seqno())?;
+            erased.wal_files = self.0.wal.remove_spares()?;
+            Ok(erased)
+        })
+    }
+
+    /// Starts taking a sorted stream of updates straight into segments of a multiset.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for tables and logs.
+    pub fn ingest(&self, id: CollectionId) -> Result<Ingest> {
+        let Description { name, kind, .. } = self.collection(id)?.description;
+        if kind != Kind::Multiset {
+            return Err(Error::invalid(format!("collection '{name}' is a {kind}, not a multiset")));
+        }
+        Ok(Ingest::new(&self.0.shared, id, name))
+    }
+
+    /// Adds what was ingested to its collection, all at once, and with `upper` advances upper;
+    /// how many updates. Durable when it returns. Commits wait meanwhile.
+    ///
+    /// # Errors
+    /// `Invalid` when an update lies below upper: nothing was added then.
+    pub fn finish_ingest(&self, ingest: Ingest, upper: Option<Frontier>) -> Result<u64> {
+        let (id, count, times) = (ingest.collection(), ingest.count, ingest.times);
+        let part = ingest.finish()?;
+        let done = self.0.settled(|leader| {
+            let collection = leader.state.collections.require(id)?;
+            if let Some(times) = times.filter(|times| collection.upper.is_beyond(times.first)) {
+                return Err(Error::TsBelowUpper {
+                    collection: collection.description.name.to_string(),
+                    index: 0,
+                    ts: times.first,
+                    upper: collection.upper,
+                });
+            }
+            ingest::install(&self.0.shared, &mut leader.state, id, part.clone(), upper)
+        });
+        if done.as_ref().is_err_and(|e| !e.may_have_happened()) {
+            for meta in &part {
+                let path = self.0.shared.dir.join(segment_file_name(meta.id));
+                // A failure leaves an orphan for the next open.
+                let _ = self.0.shared.env.fs.remove_file(&path);
+            }
+        }
+        done.map(|()| count)
+    }
+
     /// Runs one background step; whether there was anything to do.
     pub fn step(&self) -> Result<bool> {
         self.0.check_open()?;
@@ -332,6 +410,18 @@ impl Db {
 impl Inner {
     fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Does `work` while no commit and no merge is under way and everything is in segments.
+    fn settled<T>(&self, work: impl FnOnce(&mut Leader) -> Result<T>) -> Result<T> {
+        self.check_open()?;
+        let mut leader = self.leader.lock();
+        leader.wal.sync()?;
+        if !leader.state.is_clean() {
+            self.hand_over(&mut leader.state);
+        }
+        while self.worker.flush_step()? {}
+        self.worker.without_merges(|| work(&mut leader))
     }
 
     /// Leads a group of commits: check, log, insert, publish, freeze.

@@ -43,6 +43,10 @@ mod flush;
 mod install;
 mod leader;
 
+pub mod erase;
+pub mod ingest;
+pub mod truncate;
+
 mod maintenance;
 mod recovery;
 pub mod verify;

@@ -215,6 +215,13 @@ impl Worker {
         }
     }
 
+    /// Gives the merge under way up and lets none begin while `work` is done.
+    pub(crate) fn without_merges<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut merging = self.merging.lock();
+        merging.job = None;
+        work()
+    }
+
     /// Merges all sealed runs of a collection into one, if anything is gained by it.
     pub(crate) fn compact(&self, collection: CollectionId) -> Result<()> {
         let mut merging = self.merging.lock();

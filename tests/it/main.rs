@@ -12,6 +12,7 @@
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
 //! | `transactions` | transactions are serializable, in the order of their times |
+//! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
 #[cfg(test)]
@@ -32,6 +33,8 @@ mod model;
 mod oracle;
 #[cfg(test)]
 mod power_cut;
+#[cfg(test)]
+mod surgery;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

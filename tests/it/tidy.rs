@@ -16,7 +16,7 @@ const LAYERS: &[&str] = &[
     "leader install verify",
     "compaction",
     "flush",
-    "maintenance recovery",
+    "maintenance recovery erase ingest truncate",
     "db",
 ];
 

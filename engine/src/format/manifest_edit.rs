@@ -24,6 +24,8 @@ pub const MANIFEST_OP_DROP: u8 = 4;
 pub const MANIFEST_OP_RUNS: u8 = 5;
 /// Operation: the database's clock.
 pub const MANIFEST_OP_CLOCK: u8 = 6;
+/// Operation: a collection's upper goes back.
+pub const MANIFEST_OP_TRUNCATE: u8 = 7;
 /// Kind of a collection: a multiset.
 pub const COLLECTION_KIND_MULTISET: u8 = Kind::Multiset.code();
 /// Kind of a collection: a table on the caller's clock.
@@ -50,6 +52,7 @@ pub const CONSTANTS: &[SpecConstant] = &[
     ("MANIFEST_OP_DROP", MANIFEST_OP_DROP as u64),
     ("MANIFEST_OP_RUNS", MANIFEST_OP_RUNS as u64),
     ("MANIFEST_OP_CLOCK", MANIFEST_OP_CLOCK as u64),
+    ("MANIFEST_OP_TRUNCATE", MANIFEST_OP_TRUNCATE as u64),
     ("COLLECTION_KIND_MULTISET", COLLECTION_KIND_MULTISET as u64),
     ("COLLECTION_KIND_TABLE", COLLECTION_KIND_TABLE as u64),
     ("COLLECTION_KIND_LOG", COLLECTION_KIND_LOG as u64),
@@ -64,6 +67,7 @@ pub const LAYOUTS: &[SpecLayout] = &[
     ("ManifestNextIds", &[("collection", 8), ("segment", 8)]),
     ("ManifestFlushed", &[("seqno", 8)]),
     ("ManifestClock", &[("clock", 8)]),
+    ("ManifestTruncate", &[("id", 8), ("upper", 16)]),
     (
         "ManifestCollection",
         &[
@@ -156,6 +160,13 @@ pub enum EditOp {
     Flushed(SeqNo),
     /// The next time that the database's clock gives, as of the flushed seqno.
     Clock(Timestamp),
+    /// A collection's upper goes back; its runs follow in the same edit.
+    Truncate {
+        /// The collection.
+        id: CollectionId,
+        /// Its new upper.
+        upper: Frontier,
+    },
     /// Makes a collection without runs, or replaces the head of an existing one.
     Collection(CollectionHead),
     /// Drops a collection.
@@ -185,6 +196,7 @@ impl Edit {
                 EditOp::NextIds { collection, segment } => encoder.next_ids(*collection, *segment),
                 EditOp::Flushed(seqno) => encoder.flushed(*seqno),
                 EditOp::Clock(clock) => encoder.clock(*clock),
+                EditOp::Truncate { id, upper } => encoder.truncate(*id, *upper),
                 EditOp::Collection(head) => encoder.collection(head)?,
                 EditOp::Drop(id) => encoder.drop_collection(*id),
                 EditOp::Runs { id, runs } => encoder.runs(*id, runs)?,
@@ -243,6 +255,14 @@ impl<'a> EditEncoder<'a> {
     pub fn clock(&mut self, clock: Timestamp) {
         let op = self.begin_op(MANIFEST_OP_CLOCK);
         self.u64(clock);
+        self.end_op(op);
+    }
+
+    /// Appends [`EditOp::Truncate`].
+    pub fn truncate(&mut self, id: CollectionId, upper: Frontier) {
+        let op = self.begin_op(MANIFEST_OP_TRUNCATE);
+        self.u64(id.0);
+        self.out.extend_from_slice(&upper.encode());
         self.end_op(op);
     }
 
@@ -377,6 +397,10 @@ fn decode_op(reader: &mut Reader<'_>) -> Result<EditOp, FormatError> {
         MANIFEST_OP_NEXT_IDS => decode_next_ids(&mut body),
         MANIFEST_OP_FLUSHED => body.u64().map(|seqno| EditOp::Flushed(SeqNo(seqno))),
         MANIFEST_OP_CLOCK => body.u64().map(EditOp::Clock),
+        MANIFEST_OP_TRUNCATE => {
+            let id = CollectionId(body.u64()?);
+            body.frontier().map(|upper| EditOp::Truncate { id, upper })
+        }
         MANIFEST_OP_COLLECTION => decode_head(&mut body).map(EditOp::Collection),
         MANIFEST_OP_DROP => body.u64().map(|id| EditOp::Drop(CollectionId(id))),
         MANIFEST_OP_RUNS => decode_runs(&mut body),

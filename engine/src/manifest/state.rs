@@ -4,8 +4,8 @@
 //! 1. An edit applies wholly or not at all.
 //! 2. Names of collections are unique; a segment is in one collection; identifiers are below the
 //!    next free ones; a sealed run ends at or below the collection's upper.
-//! 3. Nothing goes back: the next identifiers, the flushed seqno, the clock, every since and every
-//!    upper.
+//! 3. Nothing goes back: the next identifiers, the flushed seqno, the clock, every since and, but for
+//!    a truncation, every upper.
 //! 4. The encoded snapshot fits into one frame, so that the manifest can always be rolled.
 
 use crate::format::FormatError;
@@ -297,6 +297,16 @@ impl ManifestState {
                     *slot = Some(CollectionDesc { head: head.clone(), runs: Arc::default() });
                 }
             },
+            EditOp::Truncate { id, upper } => {
+                let collection = self.touch(staged, *id).as_mut();
+                let collection = collection
+                    .ok_or_else(|| format!("collection {id} is truncated but unknown"))?;
+                if *upper < collection.head.since {
+                    let since = collection.head.since;
+                    return Err(format!("collection {id} is truncated below since {since}").into());
+                }
+                collection.head.upper = *upper;
+            }
             EditOp::Drop(id) => {
                 if self.touch(staged, *id).take().is_none() {
                     return Err(format!("collection {id} is dropped but unknown").into());

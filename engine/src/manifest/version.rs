@@ -165,6 +165,48 @@ impl RunList {
         Ok(())
     }
 
+    /// Shows nothing at or beyond `upper` any longer, and ends the sealed runs there.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the list contradicts itself.
+    pub fn truncate(&mut self, upper: Frontier) -> Result<()> {
+        if self.upper() < upper {
+            self.seal(upper, None, None)?;
+        }
+        self.future.clear();
+        self.sealed.retain(|run| run.lower < upper);
+        if let Some(last) = self.sealed.last_mut().filter(|last| last.upper > upper) {
+            last.upper = upper;
+            last.parts.retain(|part| !begins_at(part, upper));
+        }
+        self.absorb_empty_runs();
+        Ok(())
+    }
+
+    /// Puts other segments in the place of some, wherever they are; none leaves them out. The new
+    /// ones hold a subset of the same updates.
+    pub fn substitute_segments(&mut self, with: impl Fn(&SegmentMeta) -> Option<Part>) {
+        let substitute = |part: &mut Part| {
+            *part =
+                part.drain(..).flat_map(|meta| with(&meta).unwrap_or_else(|| vec![meta])).collect();
+        };
+        for run in &mut self.sealed {
+            run.parts.iter_mut().for_each(substitute);
+            let interval = run.interval();
+            run.parts.retain(|part| {
+                let times = part_window(part);
+                interval.zip(times).is_some_and(|(a, b)| a.intersect(b).is_some())
+            });
+        }
+        self.future.iter_mut().for_each(substitute);
+        let interval = self.future_interval();
+        self.future.retain(|part| {
+            let times = part_window(part);
+            interval.zip(times).is_some_and(|(a, b)| a.intersect(b).is_some())
+        });
+        self.absorb_empty_runs();
+    }
+
     /// Plans the merge of the sealed runs `first..=last`; `None` when there are no such runs.
     #[must_use]
     pub fn plan_runs(&self, first: usize, last: usize) -> Option<MergeInput> {

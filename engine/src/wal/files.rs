@@ -356,6 +356,16 @@ impl WalShared {
         self.remove(&surplus)
     }
 
+    /// Removes the files that wait for another use, with the old frames in them; how many. The
+    /// directory is synced.
+    pub fn remove_spares(&self) -> Result<u64> {
+        let spares: Vec<Slot> =
+            self.files.lock().spares.drain(..).map(|spare| spare.slot).collect();
+        self.remove(&spares)?;
+        self.fs.sync_dir(&self.dir).map_err(|e| Error::io("syncing", &self.dir, e))?;
+        Ok(spares.len() as u64)
+    }
+
     /// Removes files that nobody needs. A crash may bring one back, which a recovery then finds to
     /// be flushed, so the directory is not synced. A file that cannot be removed keeps its slot.
     pub(super) fn remove(&self, slots: &[Slot]) -> Result<()> {

@@ -177,6 +177,12 @@ impl WalWriter {
         Ok(())
     }
 
+    /// Takes another file, so that no file with frames so far is written to any longer.
+    pub fn renew(&mut self) -> Result<()> {
+        self.check()?;
+        if self.active.is_some() { self.rotate(0) } else { Ok(()) }
+    }
+
     /// Makes room for `len` bytes of frames at the end of the active file, or in a new one.
     fn reserve(&mut self, len: u64) -> Result<()> {
         let fits = |active: &ActiveFile| active.end.saturating_add(len) <= active.len_max;
