@@ -163,6 +163,75 @@ impl Commit {
         self.with(|commit| commit.create(id, Kind::Multiset, name, meta))
     }
 
+    /// Creates a collection of any kind, as [`create`](Self::create).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// use datestone::Kind;
+    /// db.commit().create_kind(Kind::Log, "orders", b"").run()?;
+    /// assert_eq!(db.find_log("orders")?.len()?, 0);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn create_kind(self, kind: Kind, name: &str, meta: &[u8]) -> Self {
+        let id = self.db.reserve_collection_id();
+        self.with(|commit| commit.create(id, kind, name, meta))
+    }
+
+    /// Gives a key of a new table on the database's clock a value, or none, at a time of the past:
+    /// how a table is restored. When all is there, [`restore_upper`](Self::restore_upper) says so.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// db.commit().restore_put(&users, b"alice", Some(b"admin"), 7).run()?;
+    /// db.commit().restore_upper(&users, 9).run()?;
+    /// assert_eq!(users.get_as_of(b"alice", 7)?.as_deref(), Some(&b"admin"[..]));
+    /// assert_eq!(users.put(b"bob", b"user")?, 9);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn restore_put(self, table: &Table, key: &[u8], val: Option<&[u8]>, ts: u64) -> Self {
+        self.put_to(&table.inner, Kind::ClockTable, key, val, Some(ts))
+    }
+
+    /// Says that a restored table is complete below `upper`: the database's clock goes on from there,
+    /// if it is not beyond it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// db.commit().restore_upper(&users, 9).run()?;
+    /// assert_eq!(users.upper()?, datestone::Frontier::at(9));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn restore_upper(self, table: &Table, upper: impl Into<Frontier>) -> Self {
+        self.advance_upper(&table.inner, upper)
+    }
+
+    /// Appends an event under an id, as [`Log::append_once`], except that it is an error when the log
+    /// has the id.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let (orders, stock) = (db.log("orders")?, db.table("stock")?);
+    /// let sell = || db.commit().append_once(&orders, b"sale-1", b"sold").put(&stock, b"pen", b"6");
+    /// sell().run()?;
+    /// assert_eq!(sell().run().unwrap_err().kind(), datestone::ErrorKind::AlreadyExists);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn append_once<E: Codec + ?Sized>(self, log: &Log<E>, id: &[u8], event: &E) -> Self {
+        let description = log.inner.description(Kind::Log);
+        self.with(|commit| {
+            let mut batch = commit.events(&description, None)?;
+            batch.push(Some(id), event.encode(&mut Vec::new()))?;
+            batch.finish();
+            Ok(())
+        })
+    }
+
     /// Gives a key of a table a value, as [`Table::put`]. All puts of a commit have one time.
     ///
     /// ```
@@ -296,17 +365,6 @@ impl Commit {
             for event in events {
                 batch.push(None, event.encode(&mut scratch))?;
             }
-            batch.finish();
-            Ok(())
-        })
-    }
-
-    /// Appends an event with an id.
-    pub(crate) fn append_once<E: Codec + ?Sized>(self, log: &Log<E>, id: &[u8], event: &E) -> Self {
-        let description = log.inner.description(Kind::Log);
-        self.with(|commit| {
-            let mut batch = commit.events(&description, None)?;
-            batch.push(Some(id), event.encode(&mut Vec::new()))?;
             batch.finish();
             Ok(())
         })

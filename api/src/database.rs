@@ -97,7 +97,10 @@ impl Datestone {
         self.of_kind(Kind::Multiset, name)
     }
 
-    /// The existing multiset collection `name`, whatever its codecs are, as plain bytes.
+    /// The existing collection `name`, whatever its kind and codecs are, as plain bytes. A table
+    /// reads as the multiset of its rows, each once, its updates as what each put and deletion
+    /// changes; a log as its events, keyed by their positions in 8 bytes, big-endian. Writes in the
+    /// manner of another kind are refused.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -107,10 +110,9 @@ impl Datestone {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` when there is none; `Invalid` when it is a table or a log.
+    /// `NotFound` when there is none.
     pub fn find(&self, name: &str) -> Result<Collection> {
         let found = self.db.find(name)?;
-        require_kind(&found, &[Kind::Multiset])?;
         Ok(Collection::raw(self.db.clone(), found))
     }
 
@@ -235,6 +237,60 @@ impl Datestone {
         let found = self.db.create_or_load(kind, name, meta.as_bytes())?;
         require_kind(&found, &[kind])?;
         Collection::new(self.db.clone(), found)
+    }
+
+    /// The existing table `name` on the database's clock, whatever its codecs are, as plain bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.typed_table::<str, u64>("ages")?.put("alice", &41)?;
+    /// assert!(db.find_table("ages")?.contains(b"alice")?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Invalid` when it is of another kind.
+    pub fn find_table(&self, name: &str) -> Result<Table> {
+        Ok(Table { inner: self.find_kind(Kind::ClockTable, name)? })
+    }
+
+    /// The existing table `name` on the caller's clock, whatever its codecs are, as plain bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.typed_timed_table::<str, u64>("prices")?;
+    /// assert_eq!(db.find_timed_table("prices")?.name(), "prices");
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`find_table`](Self::find_table).
+    pub fn find_timed_table(&self, name: &str) -> Result<TimedTable> {
+        Ok(TimedTable { inner: self.find_kind(Kind::Table, name)? })
+    }
+
+    /// The existing log `name`, whatever its codec is, as plain bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// db.typed_log::<str>("orders")?.append("placed")?;
+    /// assert_eq!(db.find_log("orders")?.len()?, 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`find_table`](Self::find_table).
+    pub fn find_log(&self, name: &str) -> Result<Log> {
+        Ok(Log { inner: self.find_kind(Kind::Log, name)? })
+    }
+
+    fn find_kind(&self, kind: Kind, name: &str) -> Result<Collection> {
+        let found = self.db.find(name)?;
+        require_kind(&found, &[kind])?;
+        Ok(Collection::raw(self.db.clone(), found))
     }
 
     /// Drops the collection `name` with all its data; whether there was one. Its space comes back

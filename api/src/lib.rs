@@ -72,7 +72,7 @@ pub use datestone_engine::stats::{Counts, Stats};
 pub use datestone_engine::truncate::Truncated;
 pub use datestone_engine::types::{Frontier, Kind, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};
-pub use log::{Events, Expected, Log};
+pub use log::{Event, Events, Expected, Log};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};
 pub use snapshot::Snapshot;
 pub use table::{Table, TableRow, TableRows, TableSnapshot, TimedTable};

@@ -214,8 +214,8 @@ impl<E: Codec + ?Sized> Log<E> {
         let mut scratch = Vec::new();
         let wanted = event.encode(&mut scratch);
         let mut same = false;
-        self.snapshot()?.get(&log_key::event_key(earlier), |found, _| {
-            same = found == wanted;
+        self.snapshot()?.get(&log_key::event_key(earlier), |stored, _| {
+            same = log_key::split_event(stored).1 == wanted;
             Ok(())
         })?;
         if same {
@@ -268,8 +268,8 @@ impl<E: Codec + ?Sized> Log<E> {
     pub fn get(&self, position: u64) -> Result<Option<E::Owned>> {
         let mut event = None;
         if position < self.len()? {
-            self.snapshot()?.get(&log_key::event_key(position), |val, _| {
-                event = Some(E::decode(val)?);
+            self.snapshot()?.get(&log_key::event_key(position), |stored, _| {
+                event = Some(E::decode(log_key::split_event(stored).1)?);
                 Ok(())
             })?;
         }
@@ -323,6 +323,27 @@ impl<E: Codec + ?Sized> Log<E> {
     }
 }
 
+/// An event of a log, as bytes where they lie.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = datestone::Datestone::open(dir.path())?;
+/// let orders = db.log("orders")?;
+/// orders.append_once(b"order-7", b"placed")?;
+/// let mut events = orders.read(0)?;
+/// assert_eq!(events.next_event()?.unwrap().id, Some(&b"order-7"[..]));
+/// # Ok::<(), datestone::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// Its position.
+    pub position: u64,
+    /// The id under which it was appended, if under one.
+    pub id: Option<&'a [u8]>,
+    /// The event.
+    pub event: &'a [u8],
+}
+
 /// Events of a log with their positions, in order; made by [`Log::read`].
 ///
 /// ```
@@ -331,7 +352,8 @@ impl<E: Codec + ?Sized> Log<E> {
 /// let orders = db.typed_log::<str>("orders")?;
 /// orders.append("placed")?;
 /// let mut events: datestone::Events<str> = orders.read(0)?;
-/// assert_eq!(events.next_event()?, Some((0, &b"placed"[..])));
+/// let first: datestone::Event<'_> = events.next_event()?.unwrap();
+/// assert_eq!((first.position, first.id, first.event), (0, None, &b"placed"[..]));
 /// # Ok::<(), datestone::Error>(())
 /// ```
 pub struct Events<E: ?Sized = [u8]> {
@@ -348,7 +370,7 @@ impl<E: ?Sized> fmt::Debug for Events<E> {
 }
 
 impl<E: Codec + ?Sized> Events<E> {
-    /// The next event as bytes where they lie, `None` after the last one.
+    /// The next event as bytes where they lie, and its id; `None` after the last one.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -359,13 +381,14 @@ impl<E: Codec + ?Sized> Events<E> {
     ///
     /// # Errors
     /// `Corruption` when a block is damaged, `Io`.
-    pub fn next_event(&mut self) -> Result<Option<(u64, &[u8])>> {
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
         let Some(rows) = &mut self.rows else { return Ok(None) };
         let Some(row) = rows.next()? else { return Ok(None) };
         let position = log_key::position_of(row.key).ok_or_else(|| Error::Internal {
             what: format!("key {} of a log is no position", display_bytes(row.key)),
         })?;
-        Ok(Some((position, row.val)))
+        let (id, event) = log_key::split_event(row.val);
+        Ok(Some(Event { position, id: (!id.is_empty()).then_some(id), event }))
     }
 }
 
@@ -378,7 +401,7 @@ impl<E: Codec + ?Sized> Iterator for Events<E> {
         }
         let next = self
             .next_event()
-            .and_then(|event| event.map(|(at, event)| Ok((at, E::decode(event)?))).transpose());
+            .and_then(|next| next.map(|e| Ok((e.position, E::decode(e.event)?))).transpose());
         self.failed = next.is_err();
         next.transpose()
     }

@@ -1,8 +1,7 @@
 //! [`Rows`] and [`UpdateRows`]: ordered reads.
 
 use crate::{Codec, Result, Update};
-use datestone_engine::read;
-use datestone_engine::snapshot::Updates;
+use datestone_engine::snapshot::{Contents, Updates};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -46,7 +45,7 @@ pub struct OwnedRow<K, V> {
 /// # Ok::<(), datestone::Error>(())
 /// ```
 pub struct Rows<K: ?Sized = [u8], V: ?Sized = [u8]> {
-    rows: read::Rows<read::Source>,
+    rows: Contents,
     types: PhantomData<fn(&K, &V)>,
     failed: bool,
 }
@@ -58,7 +57,7 @@ impl<K: ?Sized, V: ?Sized> fmt::Debug for Rows<K, V> {
 }
 
 impl<K: Codec + ?Sized, V: Codec + ?Sized> Rows<K, V> {
-    pub(crate) const fn new(rows: read::Rows<read::Source>) -> Self {
+    pub(crate) const fn new(rows: Contents) -> Self {
         Self { rows, types: PhantomData, failed: false }
     }
 

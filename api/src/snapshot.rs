@@ -83,7 +83,7 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Snapshot<K, V> {
     pub fn get(&self, key: &K) -> Result<Vec<(V::Owned, i64)>> {
         let mut rows = Vec::new();
         let mut scratch = Vec::new();
-        self.snapshot.get(key.encode(&mut scratch), |val, diff| {
+        self.snapshot.contents_of(key.encode(&mut scratch), |val, diff| {
             rows.push((V::decode(val)?, diff));
             Ok(())
         })?;
@@ -109,7 +109,7 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Snapshot<K, V> {
     #[inline]
     pub fn get_with(&self, key: &K, mut visit: impl FnMut(&[u8], i64)) -> Result<()> {
         let mut scratch = Vec::new();
-        self.snapshot.get(key.encode(&mut scratch), |val, diff| {
+        self.snapshot.contents_of(key.encode(&mut scratch), |val, diff| {
             visit(val, diff);
             Ok(())
         })
@@ -189,7 +189,7 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Snapshot<K, V> {
     }
 
     fn rows(&self, range: RangeSpec) -> Rows<K, V> {
-        Rows::new(self.snapshot.rows(range))
+        Rows::new(self.snapshot.contents(range))
     }
 
     /// Count of rows (not of their multiplicities): a scan.

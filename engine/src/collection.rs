@@ -265,7 +265,7 @@ impl Collections {
                 require_kind(collection, "times of the database", |_| {
                     !assigned || kind == Kind::ClockTable
                 })?;
-                let upper = self.upper(collection);
+                let upper = collection.upper;
                 if times.is_some_and(|times| upper.is_beyond(times.first)) {
                     return Err(commit.first_update_below(collection, upper));
                 }
@@ -276,7 +276,7 @@ impl Collections {
             }
             Check::Advances { collection } => {
                 let collection = self.require(*collection)?;
-                require_kind(collection, "an upper from its user", |kind| !kind.assigns_times())?;
+                require_kind(collection, "an upper from its user", |kind| kind != Kind::Log)?;
             }
             Check::Forgets { collection } => {
                 let collection = self.require(*collection)?;
@@ -329,14 +329,11 @@ impl Collections {
                     self.clock = self.clock.max(ts);
                 }
             }
-            Change::Put { collection: id, times, assigned } => {
+            Change::Put { collection: id, assigned, .. } => {
                 // Updates of a table on the caller's clock do not move its upper.
                 let kind = self.by_id.get(id).ok_or_else(|| missing(*id))?.description.kind;
-                if kind == Kind::ClockTable {
-                    let given = times.map(|times| Frontier::just_beyond(times.last));
-                    let own = assigned.then(|| Frontier::just_beyond(clock));
-                    let upper = given.into_iter().chain(own).max().unwrap_or(Frontier::MIN);
-                    self.apply(&Change::AdvanceUpper(*id, upper), clock)?;
+                if kind == Kind::ClockTable && *assigned {
+                    self.apply(&Change::AdvanceUpper(*id, Frontier::just_beyond(clock)), clock)?;
                 }
             }
             Change::Append { collection: id, count } => {

@@ -271,8 +271,9 @@ impl Db {
         // A frozen memtable holds whole commits only.
         self.0.freeze();
         let catalog = self.0.shared.catalog.read();
-        let since = catalog.collections().require(id)?.since;
-        Ok(Updates::new(id, since, catalog.mem(), &catalog.reads(id)))
+        let collection = catalog.collections().require(id)?;
+        let (description, since) = (&collection.description, collection.since);
+        Ok(Updates::new(description, since, catalog.mem(), &catalog.reads(id)))
     }
 
     /// Makes every commit so far durable.

@@ -269,9 +269,11 @@ fn insert_events<'u>(
 ) {
     let slot = writer.slot(collection);
     let Some(position) = positions.get_mut(&collection) else { return };
+    let mut stored = Vec::new();
     for row in rows {
         let key = log_key::event_key(*position);
-        writer.insert(&slot, Update { key: &key, val: row.val, ts: *position, diff: 1 });
+        log_key::encode_event(row.key, row.val, &mut stored);
+        writer.insert(&slot, Update { key: &key, val: &stored, ts: *position, diff: 1 });
         if !row.key.is_empty() {
             let id = log_key::id_key(row.key);
             writer.insert(&slot, Update { key: &id, val: &key, ts: *position, diff: 1 });

@@ -1,7 +1,10 @@
 //! [`Snapshot`]: a reader's hold on the segments and memtables of one collection at one time.
 
+mod contents;
+mod diffs;
 mod versions;
 
+pub use contents::Contents;
 pub use versions::{VersionRow, VersionRows};
 
 use crate::catalog::{MemSet, PartSource, ReadSet};
@@ -10,12 +13,14 @@ use crate::consolidate::advance_and_consolidate;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result, display_bytes};
 use crate::format::key_hash;
+use crate::format::log_key::{event_key, split_event};
 use crate::found::Found;
 use crate::memtable::{MemCursor, Memtable, Slot};
 use crate::read::{MergeCursor, PartCursor, RangeSpec, Rows, Source};
 use crate::segment::Segment;
 use crate::sync;
-use crate::types::{CollectionId, Frontier, Kind, TimeWindow, Timestamp, Update};
+use crate::types::{Frontier, Kind, TimeWindow, Timestamp, Update};
+use diffs::Diffs;
 use std::sync::Arc;
 
 /// The contents of a collection at one time. Cheap to clone; stays correct whatever happens to the
@@ -161,8 +166,13 @@ fn memtable_sources(slot: &sync::Arc<Slot>, window: TimeWindow, sources: &mut Ve
 /// # Invariants
 /// 1. After an error every later call returns the same error.
 pub struct Updates {
+    kind: Kind,
     merge: MergeCursor<Source>,
     since: Frontier,
+    /// For tables: the key that was read last, and its updates that are still to come.
+    key: Vec<u8>,
+    val: Vec<u8>,
+    of_key: std::vec::IntoIter<(Vec<u8>, Timestamp, i64)>,
     pending: Vec<(Timestamp, i64)>,
     next: usize,
     started: bool,
@@ -171,10 +181,15 @@ pub struct Updates {
 impl Updates {
     /// Everything in `frozen` memtables and `reads`. The caller has frozen the active memtable, so
     /// that no commit is seen by halves.
-    pub(crate) fn new(id: CollectionId, since: Frontier, mem: &MemSet, reads: &ReadSet) -> Self {
+    pub(crate) fn new(
+        Description { id, kind, .. }: &Description,
+        since: Frontier,
+        mem: &MemSet,
+        reads: &ReadSet,
+    ) -> Self {
         let mut sources = Vec::new();
         for frozen in &mem.frozen {
-            if let Some(slot) = frozen.memtable.slot(id) {
+            if let Some(slot) = frozen.memtable.slot(*id) {
                 memtable_sources(&slot, TimeWindow::ALL, &mut sources);
             }
         }
@@ -183,7 +198,17 @@ impl Updates {
             sources.push(Source::Segment(PartCursor::new(segments, part.window)));
         }
         let merge = MergeCursor::new(sources);
-        Self { merge, since, pending: Vec::new(), next: 0, started: false }
+        Self {
+            kind: *kind,
+            merge,
+            since,
+            key: Vec::new(),
+            val: Vec::new(),
+            of_key: Vec::new().into_iter(),
+            pending: Vec::new(),
+            next: 0,
+            started: false,
+        }
     }
 
     /// The next update, `None` after the last one.
@@ -193,6 +218,9 @@ impl Updates {
             self.started = true;
             self.merge.seek_first()?;
         }
+        if self.kind.is_table() {
+            return self.next_of_table();
+        }
         while self.next >= self.pending.len() {
             self.pending.clear();
             self.next = 0;
@@ -200,10 +228,40 @@ impl Updates {
             if !self.merge.next_group(|_, source| source.updates(pending))? {
                 return Ok(None);
             }
+            // The ids of a log follow its events.
+            if self.kind == Kind::Log && self.merge.key().len() != event_key(0).len() {
+                return Ok(None);
+            }
             advance_and_consolidate(&mut self.pending, self.since);
         }
         let Some(&(ts, diff)) = self.pending.get(self.next) else { return Ok(None) };
         self.next += 1;
-        Ok(Some(Update { key: self.merge.key(), val: self.merge.val(), ts, diff }))
+        let (key, val) = self.merge.entry();
+        let val = if self.kind == Kind::Log { split_event(val).1 } else { val };
+        Ok(Some(Update { key, val, ts, diff }))
+    }
+
+    /// The next update of a table: the versions of a key are gathered, as its older values are told
+    /// from the newer ones.
+    fn next_of_table(&mut self) -> Result<Option<Update<'_>>> {
+        loop {
+            if let Some((val, ts, diff)) = self.of_key.next() {
+                self.val = val;
+                return Ok(Some(Update { key: &self.key, val: &self.val, ts, diff }));
+            }
+            let Some(source) = self.merge.current() else { return Ok(None) };
+            self.key.clear();
+            self.key.extend_from_slice(source.key());
+            let mut diffs = Diffs::default();
+            while let Some(source) = self.merge.current().filter(|source| source.key() == self.key)
+            {
+                let diff = source.sum() as i64;
+                if diff != 0 {
+                    diffs.push(source.val(), diff);
+                }
+                self.merge.step()?;
+            }
+            self.of_key = diffs.take(self.kind, self.since).into_iter();
+        }
     }
 }

@@ -17,7 +17,7 @@ const MODULES: &[(&str, &[SpecConstant], &[SpecLayout])] = &[
     ("block", block::CONSTANTS, block::LAYOUTS),
     ("block_index", block_index::CONSTANTS, block_index::LAYOUTS),
     ("hash_index", hash_index::CONSTANTS, hash_index::LAYOUTS),
-    ("log_key", log_key::CONSTANTS, &[]),
+    ("log_key", log_key::CONSTANTS, log_key::LAYOUTS),
     ("manifest_edit", manifest_edit::CONSTANTS, manifest_edit::LAYOUTS),
     ("manifest_frame", manifest_frame::CONSTANTS, manifest_frame::LAYOUTS),
     ("segment_filter", segment_filter::CONSTANTS, segment_filter::LAYOUTS),

@@ -81,11 +81,12 @@ fn wrong_kind(collection: &Description, wanted: &str) -> Error {
 
 impl Puts<'_> {
     /// Gives `key` the value `val`; in a table on the caller's clock from `ts` on, in one on the
-    /// database's clock from the time of the commit on.
+    /// database's clock from the time of the commit on. A time given to the latter restores what was
+    /// there: it is at or beyond the table's own upper, not the clock, and the caller advances upper
+    /// when everything is there again.
     ///
     /// # Errors
-    /// `Invalid` when key or value are too long, or a time is given where the database gives it, or
-    /// is not where the caller does.
+    /// `Invalid` when key or value are too long, or no time is given where the caller gives it.
     #[inline]
     pub fn put(&mut self, key: &[u8], val: &[u8], ts: Option<Timestamp>) -> Result<()> {
         self.push(key, val, ts, VERSION_PUT)
@@ -112,13 +113,7 @@ impl Puts<'_> {
                 let name = self.name;
                 return Err(Error::invalid(format!("table '{name}' needs a time with each put")));
             }
-            (Some(ts), kind) => {
-                // Readers of a table on the database's clock rely on this order.
-                if kind == Kind::ClockTable && self.times.is_some_and(|times| ts < times.last) {
-                    return Err(Error::invalid(
-                        "times given to a table on the database's clock must not descend",
-                    ));
-                }
+            (Some(ts), _) => {
                 let TimeWindow { first, last } =
                     self.times.unwrap_or(TimeWindow { first: ts, last: ts });
                 self.times = Some(TimeWindow { first: first.min(ts), last: last.max(ts) });
@@ -167,8 +162,9 @@ impl Events<'_> {
             Some(id) => id,
             None => &[],
         };
-        if id.len() > KEY_LEN_MAX - 8 || event.len() > VAL_LEN_MAX {
-            return Err(too_long(self.name, self.count as usize, id.len() + 8, event.len()));
+        // Id and event are stored in one value.
+        if id.len() > KEY_LEN_MAX - 9 || event.len() > VAL_LEN_MAX - KEY_LEN_MAX {
+            return Err(too_long(self.name, self.count as usize, id.len(), event.len()));
         }
         if !id.is_empty() {
             let new = (self.collection, id.to_vec());

@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, EntryRef, Head, entry_len};
 use super::sorted::{SortedRun, Sorting};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
 use crate::types::{CollectionId, TimeWindow, Timestamp, Update};
 
@@ -20,6 +20,8 @@ pub struct Slot {
     newest: Head,
     updates: AtomicU64,
     bytes: AtomicU64,
+    /// Whether times have never descended.
+    ordered: AtomicBool,
     min_ts: AtomicU64,
     max_ts: AtomicU64,
     /// Taken by scanners and the flush only, never by the writer.
@@ -35,6 +37,7 @@ impl Slot {
             arena,
             updates: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            ordered: AtomicBool::new(true),
             min_ts: AtomicU64::new(Timestamp::MAX),
             max_ts: AtomicU64::new(0),
             sorting: Mutex::new(Sorting::default()),
@@ -57,6 +60,11 @@ impl Slot {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether updates were inserted in the order of their times. Covers what the caller can see.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered.load(Ordering::Relaxed)
     }
 
     /// The times of the updates; `None` while there is none. Covers at least what the caller can
@@ -112,6 +120,9 @@ impl Slot {
         };
         add(&self.updates, 1);
         add(&self.bytes, entry_len(update.key.len(), update.val.len()));
+        if update.ts < self.max_ts.load(Ordering::Relaxed) {
+            self.ordered.store(false, Ordering::Relaxed);
+        }
         if update.ts < self.min_ts.load(Ordering::Relaxed) {
             self.min_ts.store(update.ts, Ordering::Relaxed);
         }

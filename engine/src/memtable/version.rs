@@ -9,19 +9,19 @@ const CHAIN_STEPS_MAX: usize = 32;
 
 impl Memtable {
     /// Calls `visit` with the version of `key` that counts at the end of `window`, if it lies in
-    /// the window. `newest_first` says that versions of a key were inserted in the order of their
-    /// times. Costs time in the logarithm of the versions.
+    /// the window. Costs time in the logarithm of the versions.
     pub fn version<'s>(
         &'s self,
         slot: &'s Slot,
         key: &[u8],
         hash: u64,
         window: TimeWindow,
-        newest_first: bool,
         mut visit: impl FnMut(Version<'_>),
     ) {
         let place = self.buckets.place(slot.number(), hash);
         let mut link = self.buckets.head(place);
+        // Looked at after the head: what is seen from there on was published with it.
+        let newest_first = slot.is_ordered();
         let mut steps = 0;
         let mut best: Option<Version<'s>> = None;
         while let Some(at) = place.follow(link) {

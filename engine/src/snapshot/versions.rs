@@ -48,9 +48,8 @@ impl Snapshot {
                 diff = Some(version.diff);
             }
         };
-        let newest_first = self.0.kind == Kind::ClockTable;
         for (memtable, slot) in self.0.memtables.iter().rev() {
-            memtable.version(slot, key, hash, self.window(), newest_first, &mut keep);
+            memtable.version(slot, key, hash, self.window(), &mut keep);
         }
         let use_filter = self.0.reads.parts.len() > 1;
         for (part, window) in self.parts() {

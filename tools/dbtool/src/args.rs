@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod change;
+
 use crate::datum::ArgBytes;
 use crate::dump::Mode;
 use crate::exit;
@@ -69,6 +71,12 @@ pub(crate) enum Command {
     Dump(Dump),
     Verify(Verify),
     Compact(Compact),
+    Put(change::Put),
+    Del(change::Del),
+    Append(change::Append),
+    Truncate(change::Truncate),
+    Erase(change::Erase),
+    Drop(change::Drop),
     /// Shows what datestone does on real data: the history of a Cargo.lock
     Demo {
         /// A new directory to work in [default: one in the system's temporary directory]
@@ -89,6 +97,12 @@ impl Command {
             Self::Dump(_) => "dump",
             Self::Verify(_) => "verify",
             Self::Compact(_) => "compact",
+            Self::Put(_) => "put",
+            Self::Del(_) => "del",
+            Self::Append(_) => "append",
+            Self::Truncate(_) => "truncate",
+            Self::Erase(_) => "erase",
+            Self::Drop(_) => "drop",
             Self::Demo { .. } => "demo",
         }
     }

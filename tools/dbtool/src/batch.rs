@@ -45,6 +45,11 @@ impl Batch {
         self.rows.iter().map(update).collect()
     }
 
+    /// The key of the last update.
+    pub(crate) fn last_key(&self) -> Option<&[u8]> {
+        self.rows.last().map(|slot| &self.bytes[slot.key_start..slot.val_start])
+    }
+
     /// The line that update `index` came from.
     pub(crate) fn line(&self, index: usize) -> Option<u64> {
         self.rows.get(index).map(|slot| slot.line)

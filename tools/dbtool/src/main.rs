@@ -59,6 +59,12 @@ fn run(args: Args) -> Result<()> {
         Command::Dump(args) => commands::dump::run(&args),
         Command::Verify(args) => commands::verify::run(&global, &args),
         Command::Compact(args) => commands::compact::run(&global, &args),
+        Command::Put(args) => commands::change::put(&global, &args),
+        Command::Del(args) => commands::change::del(&global, &args),
+        Command::Append(args) => commands::change::append(&global, &args),
+        Command::Truncate(args) => commands::change::truncate(&global, &args),
+        Command::Erase(args) => commands::change::erase(&global, &args),
+        Command::Drop(args) => commands::change::drop_collection(&global, &args),
         Command::Demo { dir } => commands::demo::run(&global, dir),
     }
 }

@@ -72,14 +72,25 @@ impl Store {
 }
 
 /// The names of [`facts`].
-pub(crate) const FACT_NAMES: [&str; 9] =
-    ["collection", "id", "since", "upper", "updates", "bytes", "garbage", "segments", "runs"];
+pub(crate) const FACT_NAMES: [&str; 10] = [
+    "collection",
+    "id",
+    "kind",
+    "since",
+    "upper",
+    "updates",
+    "bytes",
+    "garbage",
+    "segments",
+    "runs",
+];
 
 /// What is known of a collection, in the order of [`FACT_NAMES`].
 pub(crate) fn facts(info: &CollectionInfo) -> Facts {
     let values = [
         Fact::Text(info.name.clone()),
         Fact::Count(info.id),
+        Fact::Text(info.kind.to_string()),
         Fact::Frontier(info.since),
         Fact::Frontier(info.upper),
         Fact::Count(info.updates + info.memtable_updates),

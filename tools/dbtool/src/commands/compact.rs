@@ -6,7 +6,7 @@ use crate::args::{Compact, Global};
 use crate::failure::{InDatabase as _, Result};
 use crate::output::{self, Fact, Facts, Format, OnStdout as _, write_list};
 use crate::store::Store;
-use datestone::{Collection, Frontier};
+use datestone::{Collection, Frontier, Kind};
 use std::io::Write as _;
 
 const NAMES: [&str; 6] =
@@ -18,10 +18,12 @@ pub(crate) fn run(global: &Global, args: &Compact) -> Result<()> {
     store.db.flush().in_database(store.path())?;
     let mut list = vec![];
     for collection in store.find_or_all(args.collection.as_deref())? {
-        // The positions of loads have times of their own, which T does not speak of.
-        let named = args.collection.is_some() || collection.name() != POSITIONS;
-        let below = args.below.filter(|_| named);
-        let upper = store.info(&collection)?.upper;
+        // The positions of loads have times of their own, which T does not speak of; logs forget
+        // nothing.
+        let info = store.info(&collection)?;
+        let forgets = info.kind != Kind::Log && collection.name() != POSITIONS;
+        let below = args.below.filter(|_| forgets || args.collection.is_some());
+        let upper = info.upper;
         if let Some(ts) = below
             && !upper.is_beyond(ts)
         {

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod change;
 pub(crate) mod compact;
 pub(crate) mod demo;
 pub(crate) mod dump;

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. Nothing of a collection can be read before all of it is there: upper moves in the last commit
-//!    of the collection, when its rows have been counted and their CRC compared.
+//!    of the collection, when its rows have been counted and their CRC compared. Except for logs,
+//!    and for tables on the database's clock when that has moved already.
 //! 2. A dump that fails leaves no collection behind: those that it made are dropped again.
 
 use super::note;
@@ -14,7 +15,8 @@ use crate::failure::{Failure, InDatabase as _, Result};
 use crate::input::Input;
 use crate::progress::Bar;
 use crate::store::Store;
-use datestone::Collection;
+use datestone::{Collection, Commit, Kind, Update};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Most bytes of keys and values in a commit.
@@ -57,12 +59,22 @@ impl Restore<'_> {
         let mut open = None;
         loop {
             let full = batch.len() >= self.batch || batch.len_bytes() >= BATCH_LEN_MAX;
-            if full && let Some(open) = &open {
-                self.append(open, &mut batch)?;
-            }
             match reader.next_event()? {
                 Event::Begin(head) => open = Some(self.begin(head)?),
-                Event::Row(update, line) => batch.push(update, line),
+                Event::Row(update, line) => {
+                    // What a table's key was at one time takes all rows of the key to know.
+                    let whole = open.as_ref().is_none_or(|open: &Open| !open.head.kind.is_table())
+                        || batch.last_key() != Some(update.key);
+                    let full = full && whole;
+                    match &open {
+                        Some(open) if full => {
+                            let (key, val) = (update.key.to_vec(), update.val.to_vec());
+                            self.append(open, &mut batch)?;
+                            batch.push(Update { key: &key, val: &val, ..update }, line);
+                        }
+                        _ => batch.push(update, line),
+                    }
+                }
                 Event::End => self.end(open.take(), &mut batch)?,
                 Event::Finished => return Ok(()),
                 Event::Cut if allow_partial => return self.end(open.take(), &mut batch),
@@ -74,7 +86,7 @@ impl Restore<'_> {
     /// Makes the collection.
     fn begin(&mut self, head: CollectionHead) -> Result<Open> {
         let store = self.store;
-        let commit = store.db.commit().create(&head.name, &head.meta);
+        let commit = store.db.commit().create_kind(head.kind, &head.name, &head.meta);
         commit.run().in_database(store.path()).map_err(|failure| match &failure {
             Failure::Told(told) if told.what.contains("exists already") => {
                 failure.hint("restore into a new directory")
@@ -88,18 +100,56 @@ impl Restore<'_> {
 
     /// Appends what was read, and empties `batch`.
     fn append(&self, open: &Open, batch: &mut Batch) -> Result<()> {
-        let commit = self.store.db.commit().append(&open.collection, batch.updates());
+        let commit = self.rows(open, batch)?;
         commit.run().in_database(self.store.path())?;
         batch.clear();
         Ok(())
     }
 
+    /// A commit of what was read, in the manner of the collection's kind.
+    fn rows(&self, open: &Open, batch: &Batch) -> Result<Commit> {
+        let Open { head, collection } = open;
+        let db = &self.store.db;
+        let mut commit = db.commit();
+        match head.kind {
+            Kind::Multiset => commit = commit.append(collection, batch.updates()),
+            Kind::Table => {
+                let table = db.find_timed_table(&head.name).in_database(self.store.path())?;
+                for (key, ts, val) in puts(batch) {
+                    commit = match val {
+                        Some(val) => commit.put_at(&table, key, val, ts),
+                        None => commit.delete_at(&table, key, ts),
+                    };
+                }
+            }
+            Kind::ClockTable => {
+                let table = db.find_table(&head.name).in_database(self.store.path())?;
+                for (key, ts, val) in puts(batch) {
+                    commit = commit.restore_put(&table, key, val, ts);
+                }
+            }
+            Kind::Log => {
+                let log = db.find_log(&head.name).in_database(self.store.path())?;
+                for event in batch.updates() {
+                    commit = match event.key {
+                        [] => commit.append_events(&log, [event.val]),
+                        id => commit.append_once(&log, id, event.val),
+                    };
+                }
+            }
+        }
+        Ok(commit)
+    }
+
     /// Appends the rest, and makes all of it readable.
     fn end(&self, open: Option<Open>, batch: &mut Batch) -> Result<()> {
-        let Some(Open { head, collection }) = open else { return Ok(()) };
-        let commit = self.store.db.commit().append(&collection, batch.updates());
-        let commit = commit.advance_upper(&collection, head.upper); // I1
-        let commit = commit.compact_below(&collection, head.since);
+        let Some(open) = open else { return Ok(()) };
+        let mut commit = self.rows(&open, batch)?;
+        let Open { head, collection } = &open;
+        if head.kind != Kind::Log {
+            commit = commit.advance_upper(collection, head.upper); // I1
+            commit = commit.compact_below(collection, head.since);
+        }
         commit.run().in_database(self.store.path())?;
         batch.clear();
         Ok(())
@@ -119,4 +169,17 @@ fn cut_short(name: &str) -> Failure {
     Failure::new(Exit::Error, format!("the dump {name} is cut short"))
         .why("its last line {\"end_dump\": ..} is missing; nothing was restored")
         .hint("get the whole dump, or keep what there is with --allow-partial")
+}
+
+/// What the updates of a table say was put, or deleted, at which time; in order of keys, and of times
+/// within a key.
+fn puts(batch: &Batch) -> Vec<(&[u8], u64, Option<&[u8]>)> {
+    let mut puts: BTreeMap<(&[u8], u64), Option<&[u8]>> = BTreeMap::new();
+    for update in batch.updates() {
+        let put = puts.entry((update.key, update.ts)).or_default();
+        if update.diff > 0 {
+            *put = Some(update.val);
+        }
+    }
+    puts.into_iter().map(|((key, ts), val)| (key, ts, val)).collect()
 }

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Rows are in the one row form, in order of (key bytes, val bytes, ts) and consolidated, their
-//! times advanced to since; collections are in order of their names. The CRC covers the row lines
+//! times advanced to since; collections are in order of their names. The rows of a table are what its
+//! puts and deletions change. The rows of a log are its events in their order: the key is the event's
+//! id, empty for none, and ts its position. The CRC covers the row lines
 //! with their line ends. Without its last line a dump is cut short.
 //!
 //! # Invariants
@@ -24,7 +26,7 @@ pub(crate) use read::{DumpReader, Event};
 pub(crate) use write::DumpWriter;
 
 use crate::row::At;
-use datestone::Frontier;
+use datestone::{Frontier, Kind};
 use serde::Deserialize;
 
 /// The version of the dump's own format.
@@ -74,6 +76,8 @@ pub(crate) struct CollectionHead {
     pub(crate) upper: Frontier,
     /// Its user metadata.
     pub(crate) meta: Vec<u8>,
+    /// What it holds.
+    pub(crate) kind: Kind,
 }
 
 /// The counts at the end of a collection.

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::input::{Input, Lines};
 use crate::row::{Row, Ts};
-use datestone::Update;
+use datestone::{Kind, Update};
 use serde::Deserialize;
 
 /// One step of reading a dump.
@@ -155,20 +155,22 @@ impl DumpReader {
 
     fn begin(&mut self) -> Result<Event<'_>> {
         let line: CollectionLine<'_> = Self::parse(&self.lines)?;
-        if line.ts_width != TS_WIDTH || line.config.kind != "multiset" {
+        let kind = Kind::from_name(&line.config.kind).filter(|_| line.ts_width == TS_WIDTH);
+        let Some(kind) = kind else {
             let what = format!(
                 "a collection of kind '{}' with times of {} bytes",
                 line.config.kind, line.ts_width
             );
             return Err(Failure::new(Exit::Format, what)
-                .why("this build knows multisets with times of 8 bytes")
+                .why("this build knows multiset, table, log and clock-table, with times of 8 bytes")
                 .hint("use the dbtool of the version that wrote it"));
-        }
+        };
         let head = CollectionHead {
             since: line.since.0,
             upper: line.upper.0,
             meta: line.config.meta.0.into_owned(),
             name: line.collection,
+            kind,
         };
         self.open = Some((head.name.clone(), Tally::default()));
         Ok(Event::Begin(head))

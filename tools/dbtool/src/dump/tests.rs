@@ -14,6 +14,7 @@ const ROWS: [Update<'static>; 3] = [
 
 fn heads() -> [CollectionHead; 2] {
     let head = |name: &str, since, upper, meta: &[u8]| CollectionHead {
+        kind: datestone::Kind::Multiset,
         name: name.into(),
         since,
         upper,
@@ -129,6 +130,6 @@ fn what_is_no_dump_of_ours_is_told_apart() {
     let newer = rewrite(br#"{"datestone_dump":2,"anything":[1]}"#).unwrap_err();
     assert_eq!(newer.exit(), crate::exit::Exit::Format);
     let text = String::from_utf8(dump()).unwrap();
-    let table = rewrite(text.replace("multiset", "table").as_bytes()).unwrap_err();
+    let table = rewrite(text.replace("multiset", "heap").as_bytes()).unwrap_err();
     assert_eq!(table.exit(), crate::exit::Exit::Format);
 }

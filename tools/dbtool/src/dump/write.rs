@@ -44,9 +44,10 @@ impl<W: Write> DumpWriter<W> {
         datum::write_json(&mut self.out, head.name.as_bytes())?;
         write!(
             self.out,
-            ",\"ts_width\":{TS_WIDTH},\"since\":{},\"upper\":{},\"config\":{{\"kind\":\"multiset\",\"meta\":",
+            ",\"ts_width\":{TS_WIDTH},\"since\":{},\"upper\":{},\"config\":{{\"kind\":\"{}\",\"meta\":",
             row::frontier_json(head.since),
-            row::frontier_json(head.upper)
+            row::frontier_json(head.upper),
+            head.kind
         )?;
         datum::write_json(&mut self.out, &head.meta)?;
         self.out.write_all(b"}}\n")

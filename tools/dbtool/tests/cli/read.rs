@@ -78,9 +78,9 @@ fn rows_in_other_formats() {
 fn info_ls_and_stat_tell_what_there_is() {
     let place = Place::with_fruit();
     place.run("ls db").success().stderr_eq("").stdout_eq(str![[r#"
-collection        id  since  upper  updates  bytes  garbage  segments  runs
+collection        id  kind      since  upper  updates  bytes  garbage  segments  runs
 dbtool.positions [..]
-fruit             [..]      0      4        6  [..]
+fruit             [..]  multiset      0      4        6  [..]
 
 "#]]);
     place.run("info db").success().stderr_eq("").stdout_eq(str![[r#"
@@ -88,13 +88,13 @@ database        db
 format_version  1
 collections     2
 ...
-collection        id  since  upper  updates[..]
+collection        id  kind      since  upper  updates[..]
 dbtool.positions [..]
-fruit             [..]      0      4        6  [..]
+fruit             [..]  multiset      0      4        6  [..]
 
 "#]]);
     place.run("stat db fruit --format jsonl").success().stdout_eq(str![[r#"
-{"collection":"fruit","id":[..],"since":0,"upper":4,"updates":6,"bytes":[..],"garbage":0.0000,"segments":[..],"runs":[..],"meta_bytes":0}
+{"collection":"fruit","id":[..],"kind":"multiset","since":0,"upper":4,"updates":6,"bytes":[..],"garbage":0.0000,"segments":[..],"runs":[..],"meta_bytes":0}
 
 "#]]);
     place.run("stat db --format jsonl").success().stdout_eq(str![[r#"
@@ -115,7 +115,7 @@ fn compact_forgets_what_was_below() {
     // Asking for less than was forgotten already changes nothing.
     place.run("compact db --below 1 --format tsv --quiet").success();
     place.run("stat db fruit --format jsonl").success().stdout_eq(str![[r#"
-{"collection":"fruit","id":[..],"since":3,"upper":4,"updates":4,[..]}
+{"collection":"fruit","id":[..],"kind":"multiset","since":3,"upper":4,"updates":4,[..]}
 
 "#]]);
     place.run("compact db fruit --below 9 --format tsv").success().stderr_eq(str![[r#"

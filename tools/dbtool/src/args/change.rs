@@ -1,0 +1,116 @@
+//! Arguments of the commands that write by hand or destroy.
+
+use super::bytes;
+use crate::datum::ArgBytes;
+use crate::row::parse_ts;
+use std::path::PathBuf;
+
+/// Gives a key of a table a value
+///
+/// A table that does not exist is made: on the database's clock, or with --ts on its user's.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Put {
+    /// The database's directory; made when it does not exist
+    pub(crate) db: PathBuf,
+    /// The table
+    pub(crate) table: String,
+    /// The key: text, or {"b64": ".."}
+    #[arg(value_parser = bytes())]
+    pub(crate) key: ArgBytes,
+    /// The value: text, or {"b64": ".."}
+    #[arg(value_parser = bytes())]
+    pub(crate) val: ArgBytes,
+    /// The time, of a table on its user's clock
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) ts: Option<u64>,
+    /// Declares T complete, so that it can be read
+    #[arg(long, requires = "ts")]
+    pub(crate) advance: bool,
+}
+
+/// Takes the value of a key of a table away
+#[derive(Debug, clap::Args)]
+pub(crate) struct Del {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The table
+    pub(crate) table: String,
+    /// The key: text, or {"b64": ".."}
+    #[arg(value_parser = bytes())]
+    pub(crate) key: ArgBytes,
+    /// The time, of a table on its user's clock
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) ts: Option<u64>,
+    /// Declares T complete, so that it can be read
+    #[arg(long, requires = "ts")]
+    pub(crate) advance: bool,
+}
+
+/// Appends events to a log
+#[derive(Debug, clap::Args)]
+pub(crate) struct Append {
+    /// The database's directory; made when it does not exist
+    pub(crate) db: PathBuf,
+    /// The log; made when it does not exist
+    pub(crate) log: String,
+    /// The event: text, or {"b64": ".."} [default: each line of stdin is one]
+    #[arg(value_parser = bytes())]
+    pub(crate) event: Option<ArgBytes>,
+    /// Only if the log has no event of this id
+    #[arg(long, value_parser = bytes(), requires = "event", conflicts_with = "expect")]
+    pub(crate) id: Option<ArgBytes>,
+    /// Only if the log has so many events
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<u64>,
+}
+
+/// Discards all updates from a time on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Truncate {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// The time; upper goes back to it
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) at: u64,
+    /// Does it; without, the plan is printed
+    #[arg(long)]
+    pub(crate) commit: bool,
+}
+
+/// Removes keys from every file, whatever their times
+#[derive(Debug, clap::Args)]
+pub(crate) struct Erase {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// The key: text, or {"b64": ".."}
+    #[arg(value_parser = bytes(), conflicts_with_all = ["prefix", "from", "to"])]
+    pub(crate) key: Option<ArgBytes>,
+    /// All keys that begin with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<ArgBytes>,
+    /// All keys from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from: Option<ArgBytes>,
+    /// All keys below this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to: Option<ArgBytes>,
+    /// Does it; without, the plan is printed
+    #[arg(long)]
+    pub(crate) commit: bool,
+}
+
+/// Drops a collection
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drop {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// Does it; without, the plan is printed
+    #[arg(long)]
+    pub(crate) commit: bool,
+}

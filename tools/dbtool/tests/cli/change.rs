@@ -1,0 +1,110 @@
+//! Writes by hand, and what destroys.
+
+use super::Place;
+use snapbox::str;
+
+#[test]
+fn tables_are_put_to_read_and_deleted_from() {
+    let place = Place::new();
+    place.run("put db users alice admin --format tsv").success().stdout_eq("ts\n1\n");
+    place.run("put db users bob user -q").success();
+    place.run("put db users alice user -q").success();
+    place.run("get db users alice").success().stdout_eq(str![[r#"
+{"key":"alice","val":"user","ts":3,"diff":1}
+
+"#]]);
+    place.run("get db users alice --as-of 2").success().stdout_eq(str![[r#"
+{"key":"alice","val":"admin","ts":2,"diff":1}
+
+"#]]);
+    place.run("del db users bob -q").success();
+    place.run("scan db users").success().stdout_eq(str![[r#"
+{"key":"alice","val":"user","ts":4,"diff":1}
+
+"#]]);
+    place.run("put db users carol x --ts 5").code(2);
+    place.run("load db users -q").code(2);
+}
+
+#[test]
+fn tables_on_their_users_clock_take_a_time() {
+    let place = Place::new();
+    place.run("put db prices oil 81 --ts 7 -q").success();
+    place.run("get db prices oil").code(7);
+    place.run("put db prices oil 84 --ts 9 --advance -q").success();
+    place.run("get db prices oil --as-of 8").success().stdout_eq(str![[r#"
+{"key":"oil","val":"81","ts":8,"diff":1}
+
+"#]]);
+    place.run("put db prices oil 85").code(2);
+    place.run("truncate db prices --at 8").success().stderr_eq(str![[r#"
+dbtool: the plan: upper of 'prices' goes back; nothing was changed, --commit does it
+
+"#]]);
+    place.run("get db prices oil --as-of 9").success();
+    place.run("truncate db prices --at 8 --commit -q --format jsonl").success().stdout_eq(str![[
+        r#"
+{"updates":1,"upper_before":10,"upper_after":8,"done":"true"}
+
+"#
+    ]]);
+    place.run("get db prices oil --as-of 9").code(7);
+    place.run("get db prices oil").success();
+}
+
+#[test]
+fn events_are_appended_at_expected_positions_and_once() {
+    let place = Place::new();
+    let position = |line: &str| place.stdout(&format!("{line} --format tsv"));
+    assert_eq!(position("append db log placed"), b"position\tevents\n0\t1\n");
+    assert_eq!(position("append db log paid --expect 1"), b"position\tevents\n1\t1\n");
+    place.run("append db log paid --expect 1").code(1);
+    assert_eq!(position("append db log sent --id a"), b"position\tevents\n2\t1\n");
+    assert_eq!(position("append db log sent --id a"), b"position\tevents\n2\t1\n");
+    place.run("append db log other --id a").code(1);
+    place.run_with("append db log -q", "four\nfive\n").success();
+    place.run("scan db log --count --format tsv").success().stdout_eq("as_of\trows\n4\t5\n");
+    place.run("compact db log --below 3").code(2);
+}
+
+#[test]
+fn what_destroys_does_so_only_when_told() {
+    let place = Place::with_fruit();
+    place.run("erase db fruit apple").success();
+    place.run("get db fruit apple").success();
+    place.run("erase db fruit").code(2);
+    place.run("erase db fruit apple --commit -q").success();
+    place.run("get db fruit apple").code(3);
+    place.run("get db fruit plum").success();
+    place.run("drop db fruit").success();
+    place.run("get db fruit plum").success();
+    place.run("drop db fruit --commit -q").success();
+    place.run("get db fruit plum").code(3);
+}
+
+/// Every kind of collection comes back from its dump, byte for byte.
+#[test]
+fn tables_and_logs_are_restored_from_their_dumps() {
+    let place = Place::with_fruit();
+    for n in 0..40 {
+        place.run(&format!("put db users user{} {n} -q", n % 7)).success();
+        place.run(&format!("put db more key{} {n} -q", n % 3)).success();
+        place.run(&format!("put db prices oil{} {n} --ts {n} --advance -q", n % 5)).success();
+    }
+    place.run("del db users user3 -q").success();
+    place.run("append db log one -q").success();
+    place.run("append db log two --id x -q").success();
+    place.run("compact db prices --below 20 -q").success();
+    let dump = place.stdout("dump db");
+    place.file("dump.jsonl", &dump);
+    place.run("load restored --dump dump.jsonl --batch 3 -q").success();
+    assert_eq!(
+        String::from_utf8_lossy(&place.stdout("dump restored")),
+        String::from_utf8_lossy(&dump)
+    );
+    place
+        .run("append restored log two --id x -q --format tsv")
+        .success()
+        .stdout_eq("position\tevents\n1\t1\n");
+    place.run("put restored users new 1 --format tsv").success().stdout_eq("ts\n82\n");
+}
