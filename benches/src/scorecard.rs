@@ -8,6 +8,7 @@ mod as_of;
 mod build;
 mod commit;
 mod compaction;
+mod deep;
 mod load;
 mod open;
 mod read;
@@ -58,6 +59,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("append", append::append),
     ("merge", compaction::merge),
     ("as_of", as_of::as_of),
+    ("deep", deep::deep),
     ("open", open::open),
     ("load20m", load::load),
     ("compact_none", compaction::nothing_to_gain),

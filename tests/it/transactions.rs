@@ -7,12 +7,13 @@
 //! `DATESTONE_HISTORY_SECONDS` sets how long the threads run.
 
 use datestone::{Datestone, Durability, ErrorKind, Options, Table, Transaction};
+use datestone_engine::io::{Clock as _, OsClock};
 use datestone_engine::limits;
+use datestone_engine::sync::Mutex;
 use datestone_tests::seed::{Chance, count, seed};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn database(threads: usize) -> (tempfile::TempDir, Datestone) {
     let dir = tempfile::tempdir().unwrap();
@@ -120,13 +121,15 @@ fn a_transaction_reads_one_time_and_without_writes_does_nothing() {
     assert_eq!(late.get(&a, b"k").unwrap_err().kind(), ErrorKind::Compacted);
 }
 
+/// A range that was read: its ends, and the keys and times found in it.
+type Scan = (u64, u64, Vec<(u64, u64)>);
+
 /// What a committed transaction did.
 struct Done {
     ts: u64,
     /// Keys with the times at which what was read had been put.
     reads: Vec<(u64, Option<u64>)>,
-    /// A range that was read, and the keys and times found in it.
-    range: Option<(u64, u64, Vec<(u64, u64)>)>,
+    range: Option<Scan>,
     /// Keys, and whether they were put or deleted.
     writes: Vec<(u64, bool)>,
 }
@@ -181,7 +184,8 @@ fn concurrent_transactions_have_read_what_was_there_just_before_them() {
     let stop = AtomicBool::new(false);
     let history = Mutex::new(Vec::new());
     let conflicts = Mutex::new(0_u64);
-    let end = Instant::now() + Duration::from_secs(count("DATESTONE_HISTORY_SECONDS", 3));
+    let clock = OsClock;
+    let end = clock.monotonic() + Duration::from_secs(count("DATESTONE_HISTORY_SECONDS", 3));
     std::thread::scope(|scope| {
         for writer in 0..4 {
             let (db, table, stop, history, conflicts) = (&db, &table, &stop, &history, &conflicts);
@@ -194,20 +198,20 @@ fn concurrent_transactions_have_read_what_was_there_just_before_them() {
                         None => lost += 1,
                     }
                 }
-                history.lock().unwrap().append(&mut mine);
-                *conflicts.lock().unwrap() += lost;
+                history.lock().append(&mut mine);
+                *conflicts.lock() += lost;
             });
         }
-        while Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(50));
+        while clock.monotonic() < end {
+            clock.sleep(Duration::from_millis(50));
             db.flush().unwrap();
         }
         stop.store(true, Ordering::Relaxed);
     });
-    let mut history = history.into_inner().unwrap();
+    let mut history = history.into_inner();
     history.sort_by_key(|done| done.ts);
     assert!(history.len() > 100, "only {} transactions", history.len());
-    assert!(*conflicts.lock().unwrap() > 0, "threads that never meet prove nothing");
+    assert!(*conflicts.lock() > 0, "threads that never meet prove nothing");
     // One state, moved on transaction by transaction.
     let mut state: BTreeMap<u64, u64> = BTreeMap::new();
     let mut last = 0;

@@ -451,6 +451,30 @@ impl BlockIndex {
         low
     }
 
+    /// The end of the blocks from `from` on whose first key is `key`; no block from `from` on may
+    /// have a lesser one.
+    #[must_use]
+    pub fn end_of_key(&self, from: usize, key: &[u8]) -> usize {
+        let Ok(suffix) = self.suffix_of(key) else { return from };
+        let target = head(suffix);
+        let from = from.min(self.blocks);
+        let mut high = self.heads_below(from, |head| head <= target);
+        // Keys with the same head as this one are rare.
+        if high > from && self.separator(high - 1) == suffix {
+            return high;
+        }
+        let mut low = from;
+        while low < high {
+            let mid = low.midpoint(high);
+            if self.separator(mid) <= suffix {
+                low = mid + 1;
+            } else {
+                high = mid;
+            }
+        }
+        low
+    }
+
     /// Whether block `i` exists and its first key is at or after `key`.
     #[inline]
     #[must_use]

@@ -162,13 +162,20 @@ impl SortedRun {
 
     /// The first row of `key` whose value is at or after `from`.
     pub(super) fn first_of(&self, key: &[u8], from: &[u8]) -> Option<Entry<'_>> {
-        let start = self.count_before(key);
-        let before = |entry: &IndexEntry| {
+        let prefix = &self.get(0)?.key[..self.prefix_len];
+        if !key.starts_with(prefix) {
+            return None;
+        }
+        // A different head decides (I2).
+        let head = head_of(key, self.prefix_len);
+        let start = self.entries.partition_point(|entry| entry.head < head);
+        let tied = self.entries[start..].partition_point(|entry| entry.head == head);
+        let tied = &self.entries[start..start + tied];
+        let at = tied.partition_point(|entry| {
             let row = self.arena.entry(entry.at);
-            row.key == key && row.val < from
-        };
-        let at = start + self.entries[start..].partition_point(before);
-        self.get(at).filter(|row| row.key == key)
+            (row.key, row.val) < (key, from)
+        });
+        tied.get(at).map(|entry| self.arena.entry(entry.at)).filter(|row| row.key == key)
     }
 
     /// The index with heads after a shorter prefix.

@@ -3,9 +3,9 @@
 use super::Segment;
 use super::blocks::{BlockBytes, BlockRow, Blocks};
 use crate::error::Result;
-use crate::format::table_val::first_at;
+use crate::format::column::head_at;
 use crate::found::{Found, ValRef, Version};
-use crate::types::TimeWindow;
+use crate::types::{TimeWindow, Timestamp};
 
 impl Segment {
     /// Adds the values of `key` to `found`, with the sums of their diffs in `window`.
@@ -52,19 +52,24 @@ impl Segment {
         }
         let blocks = self.blocks()?;
         let Some(mut place) = self.find(blocks, key, hash)? else { return Ok(()) };
-        let wanted = first_at(window.last);
-        let mut entry = place.first_entry_from(&wanted);
+        let mut entry = place.first_version_at(window.last);
         if entry.is_none() && place.key + 1 == place.row.shape.keys() {
             // The key may go on in blocks of its own, in which times descend.
-            let first = place.block + 1;
-            let newer = |i: usize| {
-                blocks.index.window(i).first > window.last && self.goes_on(blocks, key, i)
-            };
-            let i = first + count_while(|n| newer(first + n));
-            if self.goes_on(blocks, key, i) {
+            let (mut low, end) = (place.block + 1, blocks.index.end_of_key(place.block + 1, key));
+            let mut high = end;
+            while low < high {
+                let middle = low.midpoint(high);
+                if blocks.index.window(middle).first > window.last {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            let i = low;
+            if i < end && blocks.index.continues(i) {
                 let (bytes, row) = self.block(blocks, i)?;
                 place = Place { block: i, bytes, row, key: 0 };
-                entry = place.first_entry_from(&wanted);
+                entry = place.first_version_at(window.last);
             }
         }
         let Some(entry) = entry else { return Ok(()) };
@@ -75,11 +80,6 @@ impl Segment {
             visit(Version { stored, diff: shape.diff(bytes, update) });
         }
         Ok(())
-    }
-
-    /// Whether `key` goes on at the start of block `i`.
-    fn goes_on(&self, blocks: &Blocks, key: &[u8], i: usize) -> bool {
-        i < blocks.index.blocks() && blocks.index.continues(i) && blocks.index.first_key_is(i, key)
     }
 
     /// Where `key` begins.
@@ -158,14 +158,37 @@ struct Place<'s> {
 }
 
 impl Place<'_> {
-    /// The first entry of the key in this block whose value is at or after `val`.
-    fn first_entry_from(&self, val: &[u8]) -> Option<u32> {
+    /// The first version of the key in this block that was written at or before `ts`: stored values
+    /// begin with their times, inverted. Searched from where it would be if times were evenly
+    /// spread.
+    fn first_version_at(&self, ts: Timestamp) -> Option<u32> {
         let (shape, bytes) = (&self.row.shape, self.bytes.as_slice());
         let entries = shape.entries_of(bytes, self.key);
+        let is_newer = |entry| head_at(bytes, shape.val_range(bytes, entry).start) < !ts;
+        let TimeWindow { first, last } = self.row.window;
+        let share = u128::from(last - ts.clamp(first, last)) * entries.len() as u128;
+        // Below the count of entries, which is a u32.
+        let guess = entries.start + (share / (u128::from(last - first) + 1)) as u32;
         let (mut low, mut high) = (entries.start, entries.end);
+        let mut step = 1;
+        if is_newer(guess) {
+            low = guess + 1;
+            while low + step < high && is_newer(low + step) {
+                low += step + 1;
+                step *= 2;
+            }
+            high = high.min(low.saturating_add(step));
+        } else {
+            high = guess;
+            while high - low > step && !is_newer(high - step) {
+                high -= step;
+                step *= 2;
+            }
+            low = low.max(high.saturating_sub(step));
+        }
         while low < high {
             let middle = low.midpoint(high);
-            if shape.val(bytes, middle) < val {
+            if is_newer(middle) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -173,25 +196,6 @@ impl Place<'_> {
         }
         (low < entries.end).then_some(low)
     }
-}
-
-/// Count of the first numbers for which `holds` is true, which after the first false it is never
-/// again. Gallops.
-fn count_while(holds: impl Fn(usize) -> bool) -> usize {
-    let mut step = 1;
-    while holds(step - 1) {
-        step *= 2;
-    }
-    let (mut low, mut high) = (step / 2, step - 1);
-    while low < high {
-        let middle = low.midpoint(high);
-        if holds(middle) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }
 
 #[inline]

@@ -54,27 +54,27 @@ mod tests {
     #[test]
     fn each_version_takes_the_one_before_away() {
         let mut diffs = Diffs::default();
-        let mut push = |diffs: &mut Diffs, ts, order, val: &[u8], diff| {
-            let mut stored = Vec::new();
-            encode(Kind::Table, ts, SeqNo(order), val, &mut stored);
-            diffs.push(&stored, diff);
+        let fill = |diffs: &mut Diffs| {
+            let mut push = |ts, order, val: &[u8], diff| {
+                let mut stored = Vec::new();
+                encode(Kind::Table, ts, SeqNo(order), val, &mut stored);
+                diffs.push(&stored, diff);
+            };
+            push(9, 6, b"b", VERSION_PUT);
+            push(7, 5, b"b", VERSION_PUT);
+            push(5, 4, b"", VERSION_DELETE);
+            push(3, 3, b"a", VERSION_PUT);
+            push(3, 2, b"overwritten", VERSION_PUT);
+            push(1, 1, b"a", VERSION_PUT);
         };
-        let fill = |diffs: &mut Diffs, push: &mut dyn FnMut(&mut Diffs, u64, u64, &[u8], i64)| {
-            push(diffs, 9, 6, b"b", VERSION_PUT);
-            push(diffs, 7, 5, b"b", VERSION_PUT);
-            push(diffs, 5, 4, b"", VERSION_DELETE);
-            push(diffs, 3, 3, b"a", VERSION_PUT);
-            push(diffs, 3, 2, b"overwritten", VERSION_PUT);
-            push(diffs, 1, 1, b"a", VERSION_PUT);
-        };
-        fill(&mut diffs, &mut push);
+        fill(&mut diffs);
         let row = |val: &[u8], ts, diff| (val.to_vec(), ts, diff);
         let all = [row(b"a", 1, 1), row(b"a", 5, -1), row(b"b", 7, 1)];
         assert_eq!(diffs.take(Kind::Table, Frontier::MIN), all);
-        fill(&mut diffs, &mut push);
+        fill(&mut diffs);
         let late = [row(b"a", 4, 1), row(b"a", 5, -1), row(b"b", 7, 1)];
         assert_eq!(diffs.take(Kind::Table, Frontier::at(4)), late);
-        fill(&mut diffs, &mut push);
+        fill(&mut diffs);
         assert_eq!(diffs.take(Kind::Table, Frontier::at(6)), [row(b"b", 7, 1)]);
         assert_eq!(diffs.take(Kind::Table, Frontier::at(6)), []);
     }
