@@ -51,6 +51,17 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// The examples of the guides run.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guide/tables.md")]
+    struct Tables;
+    #[doc = include_str!("../../docs/guide/logs.md")]
+    struct Logs;
+    #[doc = include_str!("../../docs/guide/multisets.md")]
+    struct Multisets;
+}
+
 mod codec;
 mod collection;
 mod commit;
