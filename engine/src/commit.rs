@@ -6,6 +6,7 @@
 
 use crate::collection::{Change, Collection, Description, check_name};
 use crate::error::{Error, Result, display_bytes};
+use crate::format::FormatError;
 use crate::format::wal_record::{
     Create, Op, RecordBuilder, WAL_KIND_MULTISET, WAL_TS_WIDTH, decode,
 };
@@ -113,6 +114,34 @@ impl Commit {
     /// The record for the WAL, once sealed.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// Lowers every since that it asks for to what `limit` allows; what was asked for where that is
+    /// more. A record that says less is written anew, so that the log never holds a since that was
+    /// not in effect.
+    pub(crate) fn limit_since(
+        &mut self,
+        limit: impl Fn(CollectionId, Frontier) -> Frontier,
+    ) -> Result<Vec<(CollectionId, Frontier)>> {
+        let mut held_back = Vec::new();
+        for change in &mut self.changes {
+            if let Change::CompactBelow(id, since) = change {
+                let limited = limit(*id, *since);
+                if limited < *since {
+                    held_back.push((*id, *since));
+                    *since = limited;
+                }
+            }
+        }
+        if !held_back.is_empty() {
+            let changes = self.changes.iter();
+            let sinces = changes.filter_map(|change| match change {
+                Change::CompactBelow(_, since) => Some(*since),
+                _ => None,
+            });
+            self.payload = with_sinces(&self.payload, sinces)?;
+        }
+        Ok(held_back)
     }
 
     fn check(&mut self, collection: CollectionId, check: Check) {
@@ -225,6 +254,29 @@ impl Commit {
         }
         Error::Internal { what: format!("no update of '{name}' lies below its upper {upper}") }
     }
+}
+
+/// The record with other sinces, in the order in which it asks for them.
+fn with_sinces(payload: &[u8], sinces: impl IntoIterator<Item = Frontier>) -> Result<Vec<u8>> {
+    let mut sinces = sinces.into_iter();
+    let unreadable = |e: FormatError| Error::Internal { what: format!("record: {}", e.what) };
+    let mut record = RecordBuilder::with_capacity(payload.len());
+    for op in decode(payload).map_err(unreadable)? {
+        match op.map_err(unreadable)? {
+            Op::Append { collection, rows } => {
+                record.begin_append(collection);
+                rows.into_iter().try_for_each(|update| record.row(&update))?;
+            }
+            Op::AdvanceUpper { collection, upper } => record.advance_upper(collection, upper),
+            Op::CompactBelow { collection, since } => {
+                record.compact_below(collection, sinces.next().unwrap_or(since));
+            }
+            Op::Create { collection, create } => record.create(collection, &create)?,
+            Op::Drop { collection } => record.drop_collection(collection),
+            Op::SetMeta { collection, meta } => record.set_meta(collection, meta)?,
+        }
+    }
+    record.finish()
 }
 
 fn check_meta(meta: &[u8]) -> Result<()> {

@@ -30,6 +30,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+mod reads;
+
+pub use reads::Changes;
+
 /// An open database. Cheap to clone; closed when [`close`](Self::close) is called or the last clone
 /// is gone.
 #[derive(Clone)]
@@ -44,7 +48,8 @@ impl fmt::Debug for Db {
 struct Inner {
     shared: Arc<Shared>,
     group: GroupCommit<Request, Result<SeqNo>>,
-    leader: Mutex<Leader>,
+    /// Shared with the background work, which raises a since that a hold has let go of.
+    leader: Arc<Mutex<Leader>>,
     wal: Arc<WalShared>,
     worker: Arc<Worker>,
     threads: Mutex<Vec<Box<dyn JoinHandle>>>,
@@ -95,12 +100,23 @@ impl Db {
             recovery::recover(env, dir, options)?;
         let shared = Arc::new(shared);
         let worker = Arc::new(Worker::new(Arc::clone(&shared), Arc::clone(&wal_shared)));
+        let leader = Arc::new(Mutex::new(Leader { state, wal }));
+        worker.also({
+            let (shared, leader) = (Arc::clone(&shared), Arc::clone(&leader));
+            move || raise_due(&shared, &leader)
+        });
+        let caller = Arc::downgrade(&worker);
+        shared.holds.on_due(move || {
+            if let Some(worker) = caller.upgrade() {
+                worker.call();
+            }
+        });
         let threads = worker.start()?;
         worker.call();
         Ok(Self(Arc::new(Inner {
             shared,
             group: GroupCommit::new(GroupLimits::default()),
-            leader: Mutex::new(Leader { state, wal }),
+            leader,
             wal: wal_shared,
             worker,
             threads: Mutex::new(threads),
@@ -193,6 +209,9 @@ impl Db {
         commit.seal()?;
         let durability = if commit.must_sync() { Durability::Fsync } else { durability };
         self.0.make_room(commit.payload().len())?;
+        if self.0.shared.options.background_threads == 0 {
+            raise_due(&self.0.shared, &self.0.leader)?;
+        }
         let payload_crc = FrameIn::new(commit.payload()).payload_crc;
         let (updates, raises_since) = (commit.update_count(), commit.must_sync());
         let weight = commit.payload().len();
@@ -258,6 +277,8 @@ impl Db {
 
     /// Flushes, and merges one collection or all into as few segments as possible.
     pub fn compact(&self, id: Option<CollectionId>) -> Result<()> {
+        self.0.check_open()?;
+        raise_due(&self.0.shared, &self.0.leader)?;
         self.flush()?;
         let ids: Vec<CollectionId> = match id {
             Some(id) => vec![self.collection(id)?.description.id],
@@ -307,17 +328,21 @@ impl Inner {
     }
 
     /// Leads a group of commits: check, log, insert, publish, freeze.
-    fn lead(&self, batch: Vec<Request>) -> Vec<Result<SeqNo>> {
-        let mut leader = self.leader.lock();
-        let leader = &mut *leader;
+    fn lead(&self, mut batch: Vec<Request>) -> Vec<Result<SeqNo>> {
+        let mut locked = self.leader.lock();
+        let leader = &mut *locked;
         let mut results = Vec::with_capacity(batch.len());
         // A commit is checked against those before it in the group, so each is applied to the
         // collections as it is accepted; readers see nothing of it before it is logged.
         let mut accepted: Vec<(usize, &Request)> = Vec::with_capacity(batch.len());
         let mut undo = Vec::new();
-        for (index, request) in batch.iter().enumerate() {
+        let mut held_back = Vec::new();
+        let limited: Vec<Result<()>> =
+            batch.iter_mut().map(|request| self.limit_since(request, &mut held_back)).collect();
+        for ((index, request), limited) in batch.iter().enumerate().zip(limited) {
             let checked = self
                 .check_open()
+                .and(limited)
                 .and_then(|()| leader.state.collections.check(&request.commit))
                 .and_then(|()| leader.state.accept(&request.commit, &mut undo));
             if checked.is_ok() {
@@ -344,20 +369,36 @@ impl Inner {
             }
         }
         if logged.is_ok() {
-            self.publish(&mut leader.state);
+            for (id, since) in held_back {
+                self.shared.holds.remember(id, since);
+            }
+            let changed = publish(&self.shared, &mut leader.state);
+            if leader.state.is_full() {
+                self.hand_over(&mut leader.state);
+            }
+            // Whoever is woken may be foreign code: not under the lock.
+            drop(locked);
+            self.shared.watch.changed(&changed);
         }
         results
     }
 
-    /// Shows readers what the commits changed, and hands a full memtable over.
-    fn publish(&self, state: &mut WriteState) {
-        let changed: BTreeSet<CollectionId> = state.note_changes();
-        if !changed.is_empty() {
-            self.shared.catalog.write().publish(&changed, &state.collections);
+    /// Lowers what a commit asks to forget to what the holds allow; what was held back goes to
+    /// `held_back`. Under the leader's lock, so that no hold comes in between.
+    fn limit_since(
+        &self,
+        request: &mut Request,
+        held_back: &mut Vec<(CollectionId, Frontier)>,
+    ) -> Result<()> {
+        if !request.commit.must_sync() {
+            return Ok(());
         }
-        if state.is_full() {
-            self.hand_over(state);
+        let held = request.commit.limit_since(|id, since| self.shared.holds.limit(id, since))?;
+        if !held.is_empty() {
+            request.payload_crc = FrameIn::new(request.commit.payload()).payload_crc;
+            held_back.extend(held);
         }
+        Ok(())
     }
 
     fn hand_over(&self, state: &mut WriteState) {
@@ -480,6 +521,7 @@ impl Inner {
         }
         let closed = self.leader.lock().wal.close();
         *self.lock.lock() = None;
+        self.shared.watch.close();
         closed
     }
 }
@@ -488,6 +530,53 @@ impl Drop for Inner {
     /// A best effort: nobody is left to be told of an error, and nothing acknowledged is lost.
     fn drop(&mut self) {
         let _ = self.close();
+    }
+}
+
+/// Shows readers what the commits changed; the collections that did.
+fn publish(shared: &Shared, state: &mut WriteState) -> BTreeSet<CollectionId> {
+    let changed = state.note_changes();
+    if !changed.is_empty() {
+        shared.catalog.write().publish(&changed, &state.collections);
+    }
+    changed
+}
+
+/// Makes what holds have let go of take effect: a commit of its own, durable before it is
+/// published. Whether there was any.
+fn raise_due(shared: &Shared, leader: &Mutex<Leader>) -> Result<bool> {
+    if !shared.holds.is_due() {
+        return Ok(false);
+    }
+    let mut locked = leader.lock();
+    let Leader { state, wal } = &mut *locked;
+    let since_of = |id| state.collections.get(id).map(|collection| collection.since);
+    let due = shared.holds.due(since_of);
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let mut commit = Commit::new();
+    due.iter().try_for_each(|(id, since)| commit.compact_below(*id, *since))?;
+    commit.seal()?;
+    let logged = wal.append(&[FrameIn::new(commit.payload())]).and_then(|seqno| {
+        wal.sync()?;
+        Ok(seqno)
+    });
+    match logged {
+        Ok(seqno) => {
+            state.accept(&commit, &mut Vec::new())?;
+            state.insert(seqno, commit.payload())?;
+            let changed = publish(shared, state);
+            drop(locked);
+            shared.watch.changed(&changed);
+            Ok(true)
+        }
+        // Until the database is opened again nothing more can be forgotten.
+        Err(e) if e.kind() == ErrorKind::Poisoned => Ok(false),
+        Err(e) => {
+            shared.holds.retry();
+            Err(e)
+        }
     }
 }
 

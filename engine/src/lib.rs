@@ -22,6 +22,9 @@ pub mod sync;
 pub mod throttle;
 pub mod types;
 
+pub mod holds;
+pub mod watch;
+
 pub mod format;
 
 mod prefetch;
@@ -48,3 +51,4 @@ mod recovery;
 pub mod verify;
 
 pub mod db;
+pub mod subscription;

@@ -54,7 +54,10 @@ impl Snapshot {
     }
 
     fn parts(&self) -> impl Iterator<Item = (&PartSource, TimeWindow)> {
-        let window = self.window();
+        self.parts_in(self.window())
+    }
+
+    fn parts_in(&self, window: TimeWindow) -> impl Iterator<Item = (&PartSource, TimeWindow)> {
         self.0
             .reads
             .parts
@@ -99,6 +102,45 @@ impl Snapshot {
         }
         Rows::new(sources, Arc::clone(&self.0.name), range)
     }
+
+    /// What the updates with times in `window` add up to, in order of `(key, val)`. The caller has
+    /// checked that since was below the window when the snapshot was taken. Touches only memtables,
+    /// segments and blocks with times in the window.
+    pub(crate) fn sums(&self, window: Option<TimeWindow>, range: RangeSpec) -> Rows<Source> {
+        Rows::new(self.sources_in(window), Arc::clone(&self.0.name), range)
+    }
+
+    /// The updates in `window`, with times below `since` at since. The caller has made the window
+    /// begin at 0 where updates that may have been advanced to since belong to it.
+    pub(crate) fn updates(
+        &self,
+        window: Option<TimeWindow>,
+        since: Frontier,
+        range: RangeSpec,
+    ) -> Updates {
+        Updates::over(self.sources_in(window), since, range)
+    }
+
+    /// Sources with times in the window only; of a part only the segments that have any.
+    fn sources_in(&self, window: Option<TimeWindow>) -> Vec<Source> {
+        let mut sources = Vec::new();
+        let Some(window) = window.and_then(|window| window.intersect(self.window())) else {
+            return sources;
+        };
+        for (_, slot) in &self.0.memtables {
+            if slot.times().is_some_and(|times| times.intersect(window).is_some()) {
+                memtable_sources(slot, window, &mut sources);
+            }
+        }
+        for (part, window) in self.parts_in(window) {
+            let has_times = |s: &&Arc<Segment>| s.meta().window().intersect(window).is_some();
+            let segments: Arc<[_]> = part.segments.iter().filter(has_times).cloned().collect();
+            if !segments.is_empty() {
+                sources.push(Source::Segment(PartCursor::new(segments, window)));
+            }
+        }
+        sources
+    }
 }
 
 /// The segment of a part that may hold `key`: they are disjoint in their keys.
@@ -129,12 +171,24 @@ fn memtable_sources(slot: &sync::Arc<Slot>, window: TimeWindow, sources: &mut Ve
 ///
 /// # Invariants
 /// 1. After an error every later call returns the same error.
+/// 2. After the end every later call returns `None`.
+#[derive(Debug)]
 pub struct Updates {
     merge: MergeCursor<Source>,
     since: Frontier,
+    range: RangeSpec,
+    /// The first key beyond the range.
+    limit: Option<Vec<u8>>,
     pending: Vec<(Timestamp, i64)>,
     next: usize,
-    started: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unread,
+    Reading,
+    Ended,
 }
 
 impl Updates {
@@ -151,22 +205,36 @@ impl Updates {
             let segments = Arc::clone(&part.segments);
             sources.push(Source::Segment(PartCursor::new(segments, part.window)));
         }
-        let merge = MergeCursor::new(sources);
-        Self { merge, since, pending: Vec::new(), next: 0, started: false }
+        Self::over(sources, since, RangeSpec::ALL)
+    }
+
+    /// The updates that `sources` show in a range of keys.
+    fn over(sources: Vec<Source>, since: Frontier, range: RangeSpec) -> Self {
+        let (merge, limit) = (MergeCursor::new(sources), range.end_key());
+        let pending = Vec::new();
+        Self { merge, since, range, limit, pending, next: 0, state: State::Unread }
     }
 
     /// The next update, `None` after the last one.
     #[expect(clippy::should_implement_trait, reason = "it lends; an Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<Update<'_>>> {
-        if !self.started {
-            self.started = true;
-            self.merge.seek_first()?;
+        if self.state == State::Unread {
+            self.state = State::Reading;
+            match self.range.first_key() {
+                Some(key) => self.merge.seek(&key)?,
+                None => self.merge.seek_first()?,
+            }
         }
         while self.next >= self.pending.len() {
             self.pending.clear();
             self.next = 0;
             let pending = &mut self.pending;
-            if !self.merge.next_group(|_, source| source.updates(pending))? {
+            if self.state == State::Ended
+                || !self.merge.next_group(|_, source| source.updates(pending))?
+                || self.limit.as_deref().is_some_and(|limit| self.merge.key() >= limit)
+            {
+                self.state = State::Ended;
+                self.pending.clear();
                 return Ok(None);
             }
             advance_and_consolidate(&mut self.pending, self.since);

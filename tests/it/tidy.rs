@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&str] = &[
     "types limits sync throttle prefetch",
     "error",
-    "cursor found consolidate config stats",
+    "cursor found consolidate config stats holds watch",
     "format",
     "io",
     "wal memtable segment",
@@ -18,6 +18,7 @@ const LAYERS: &[&str] = &[
     "flush",
     "maintenance recovery",
     "db",
+    "subscription",
 ];
 
 /// Words that only some modules may name, and those modules (by the start of their path).

@@ -72,6 +72,12 @@ impl Blocks {
 }
 
 impl Segment {
+    /// Blocks that were touched since the segment was opened, and all.
+    pub fn blocks_touched(&self) -> Result<(usize, usize)> {
+        let rows = &self.blocks()?.rows;
+        Ok((rows.iter().filter(|row| row.get().is_some()).count(), rows.len()))
+    }
+
     /// Block `i`, verified, without a copy where it is stored raw.
     #[inline]
     pub(super) fn block<'s>(
