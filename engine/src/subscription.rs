@@ -235,7 +235,8 @@ impl Subscription {
             return Ok(None);
         };
         let mut window = wanted;
-        if let Some(span) = self.span.take() {
+        let mut guess = self.span.take();
+        if let Some(span) = guess {
             window.last = wanted.first.saturating_add(span.saturating_mul(2)).min(wanted.last);
         }
         loop {
@@ -243,19 +244,21 @@ impl Subscription {
             let mut updates = pinned.updates(Some(window), Frontier::MIN, RangeSpec::ALL);
             let mut piece = UpdateBatch::default();
             if fill(&mut updates, &mut piece, self.piece_bytes)? {
-                if window.last == wanted.last || !piece.is_empty() {
-                    self.span = (window.last < wanted.last).then(|| window.last - window.first);
-                    piece.sort();
-                    return self.deliver(piece, Frontier::just_beyond(window.last));
+                if guess.take().is_some() && piece.is_empty() {
+                    window.last = wanted.last; // The guess was too small.
+                    continue;
                 }
-                window.last = wanted.last; // The guess was too small.
-            } else if window.first == window.last {
+                self.span = (window.last < wanted.last).then(|| window.last - window.first);
+                piece.sort();
+                return self.deliver(piece, Frontier::just_beyond(window.last));
+            }
+            guess = None;
+            if window.first == window.last {
                 self.state = State::Streaming { updates };
                 return Ok(Some(Event::Updates(piece)));
-            } else {
-                // Too much: about half of it, by the times of what was seen.
-                window.last = piece.median_ts().min(window.last - 1);
             }
+            // Too much: about half of it, by the times of what was seen.
+            window.last = piece.median_ts().min(window.last - 1);
         }
     }
 }
