@@ -51,12 +51,22 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// The examples of the guide run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/streaming.md")]
+struct GuideStreaming;
+
 mod codec;
 mod collection;
 mod commit;
 mod database;
+#[cfg(feature = "async")]
+mod futures;
+mod key_range;
 mod rows;
 mod snapshot;
+mod streaming;
+mod subscription;
 
 pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
@@ -67,5 +77,8 @@ pub use datestone_engine::error::{Error, ErrorKind, Result};
 pub use datestone_engine::stats::{Counts, Stats};
 pub use datestone_engine::types::{Frontier, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};
+pub use key_range::KeyRange;
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};
 pub use snapshot::Snapshot;
+pub use streaming::{HoldInfo, ReadHold};
+pub use subscription::{Event, OwnedUpdate, Subscription, UpdateBatch};

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 mod reads;
 
-pub use reads::Changes;
+pub use reads::{Changes, check_owner};
 
 /// An open database. Cheap to clone; closed when [`close`](Self::close) is called or the last clone
 /// is gone.

@@ -194,6 +194,13 @@ impl ReadHold {
         self.holds.state.lock().holds.get(&self.id).cloned()
     }
 
+    /// Says who holds, in other words than before.
+    pub fn set_owner(&mut self, owner: &str) {
+        if let Some(hold) = self.holds.state.lock().holds.get_mut(&self.id) {
+            hold.owner = owner.into();
+        }
+    }
+
     /// Lets go of the times below `at`; a lower one than before changes nothing. Never waits for
     /// I/O.
     pub fn downgrade(&mut self, at: Frontier) {

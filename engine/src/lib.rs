@@ -40,6 +40,7 @@ pub mod read;
 
 pub mod catalog;
 pub mod snapshot;
+pub mod split;
 
 pub mod compaction;
 mod flush;

@@ -121,6 +121,30 @@ impl Snapshot {
         Updates::over(self.sources_in(window), since, range)
     }
 
+    /// Calls `visit` with a key, and the bytes from there on to the next such key of the same
+    /// source, each time about `step` bytes have come together. Returns all bytes. No data is read:
+    /// blocks are weighed by their index, rows in memory by their average.
+    pub(crate) fn weigh(&self, step: u64, mut visit: impl FnMut(Vec<u8>, u64)) -> Result<u64> {
+        let mut total = 0;
+        for (_, slot) in &self.0.memtables {
+            let average = (slot.bytes() / slot.updates().max(1)).max(1);
+            let rows = usize::try_from(step / average).unwrap_or(usize::MAX).max(1);
+            for run in slot.sorted_runs() {
+                total += run.count() as u64 * average;
+                for at in (0..run.count()).step_by(rows) {
+                    let weight = rows.min(run.count() - at) as u64 * average;
+                    run.key_at(at).into_iter().for_each(|key| visit(key.to_vec(), weight));
+                }
+            }
+        }
+        for (part, window) in self.parts() {
+            for segment in part.segments.iter() {
+                total += segment.weigh(window, step, &mut visit)?;
+            }
+        }
+        Ok(total)
+    }
+
     /// Sources with times in the window only; of a part only the segments that have any.
     fn sources_in(&self, window: Option<TimeWindow>) -> Vec<Source> {
         let mut sources = Vec::new();

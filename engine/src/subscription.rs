@@ -27,7 +27,7 @@ mod tests;
 
 pub use batch::UpdateBatch;
 
-use crate::db::{Changes, Db};
+use crate::db::{Changes, Db, check_owner};
 use crate::error::{Error, Result};
 use crate::holds::ReadHold;
 use crate::read::RangeSpec;
@@ -126,6 +126,16 @@ impl Subscription {
     /// Has pieces of about so many bytes at most; a larger update is a piece by itself.
     pub fn set_piece_bytes(&mut self, bytes: usize) {
         self.piece_bytes = bytes.max(1);
+    }
+
+    /// Says who holds since for it, in other words than before.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the text is too long.
+    pub fn set_owner(&mut self, owner: &str) -> Result<()> {
+        check_owner(owner)?;
+        self.hold.set_owner(owner);
+        Ok(())
     }
 
     /// Everything below was delivered and said to be: where a new subscription goes on, as of the

@@ -13,6 +13,7 @@ const LAYERS: &[&str] = &[
     "wal memtable segment",
     "manifest read collection+commit",
     "catalog+snapshot",
+    "split",
     "leader install verify",
     "compaction",
     "flush",

@@ -128,13 +128,7 @@ impl Db {
     /// text is too long.
     pub fn hold(&self, id: CollectionId, at: Timestamp, owner: &str) -> Result<ReadHold> {
         self.0.check_open()?;
-        if owner.len() > limits::NAME_LEN_MAX {
-            return Err(Error::invalid(format!(
-                "the owner of a hold has {} bytes, the most is {}",
-                owner.len(),
-                limits::NAME_LEN_MAX
-            )));
-        }
+        check_owner(owner)?;
         // Under the leader's lock, so that no since is on its way.
         let leader = self.0.leader.lock();
         let collection = leader.state.collections.require(id)?;
@@ -182,6 +176,16 @@ impl Db {
         let pinned = Snapshot::new(id, name, last, catalog.mem(), catalog.reads(id));
         Ok((collection, pinned))
     }
+}
+
+/// Refuses texts that are too long for the owner of a hold.
+pub fn check_owner(owner: &str) -> Result<()> {
+    let (len, max) = (owner.len(), limits::NAME_LEN_MAX);
+    if len > max {
+        let what = format!("the owner of a hold has {len} bytes, the most is {max}");
+        return Err(Error::invalid(what));
+    }
+    Ok(())
 }
 
 fn not_yet(collection: &Collection, as_of: Timestamp) -> Error {
