@@ -39,7 +39,7 @@ impl KeyRange {
     ///
     /// ```
     /// use datestone::KeyRange;
-    /// assert_eq!(KeyRange::prefix(b"ab"), KeyRange::of::<[u8], [u8]>(&b"ab"[..]..&b"ac"[..]));
+    /// assert_eq!(KeyRange::prefix(b"ab"), KeyRange::of::<[u8], &[u8]>(&b"ab"[..]..&b"ac"[..]));
     /// ```
     #[must_use]
     pub fn prefix(prefix: &[u8]) -> Self {
@@ -51,7 +51,7 @@ impl KeyRange {
     /// ```
     /// use datestone::KeyRange;
     /// let some = KeyRange::of::<u64, u64>(7..=9);
-    /// let one = KeyRange::of::<[u8], [u8]>(&b"k"[..]..=&b"k"[..]);
+    /// let one = KeyRange::of::<[u8], &[u8]>(&b"k"[..]..=&b"k"[..]);
     /// assert_ne!(some, one);
     /// ```
     #[must_use]

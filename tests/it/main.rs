@@ -10,6 +10,7 @@
 //! | `corruption` | damage at rest gives right data or a typed error |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
+//! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
 #[cfg(test)]
@@ -28,5 +29,7 @@ mod model;
 mod oracle;
 #[cfg(test)]
 mod power_cut;
+#[cfg(test)]
+mod streaming;
 #[cfg(test)]
 mod tidy;
