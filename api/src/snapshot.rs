@@ -248,6 +248,7 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Snapshot<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    #[expect(clippy::type_complexity, reason = "what `get` returns, once for each key")]
     pub fn multi_get<'k>(
         &self,
         keys: impl IntoIterator<Item = &'k K>,

@@ -23,13 +23,43 @@ use std::time::Duration;
 /// }
 /// # Ok::<(), datestone::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<K: ?Sized = [u8], V: ?Sized = [u8]> {
     /// Updates, in order of `(ts, key, val)`, also from one event to the next. A time is complete
     /// when a progress says so: more of its updates may follow before.
     Updates(UpdateBatch<K, V>),
     /// Everything below was delivered.
     Progress(Frontier),
+}
+
+// By hand, as deriving would ask the same of `K` and `V`, which are only names here.
+impl<K: ?Sized, V: ?Sized> Clone for Event<K, V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Updates(updates) => Self::Updates(updates.clone()),
+            Self::Progress(frontier) => Self::Progress(*frontier),
+        }
+    }
+}
+
+impl<K: ?Sized, V: ?Sized> PartialEq for Event<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Updates(a), Self::Updates(b)) => a == b,
+            (Self::Progress(a), Self::Progress(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl<K: ?Sized, V: ?Sized> Eq for Event<K, V> {}
+
+impl<K: ?Sized, V: ?Sized> fmt::Debug for Event<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Updates(updates) => f.debug_tuple("Updates").field(updates).finish(),
+            Self::Progress(frontier) => f.debug_tuple("Progress").field(frontier).finish(),
+        }
+    }
 }
 
 /// The updates of a collection as time goes on; made by [`Collection::listen`] and
@@ -166,7 +196,6 @@ impl<K: ?Sized, V: ?Sized> Subscription<K, V> {
     ///
     /// # Errors
     /// As [`try_next`](Self::try_next).
-    #[expect(clippy::should_implement_trait, reason = "it takes a time to wait")]
     pub fn next(&mut self, at_most: Duration) -> Result<Option<Event<K, V>>> {
         Ok(self.inner.next(Some(at_most))?.map(Self::event))
     }

@@ -83,6 +83,17 @@ impl Snapshot {
         found.visit(|val, sum| visit(val, self.multiplicity(key, sum)?))
     }
 
+    /// Announces that `key` will be looked up soon.
+    #[inline]
+    pub(crate) fn announce(&self, key: &[u8]) {
+        // Several parts ask their filters first, which mostly end the search.
+        if let [part] = self.0.reads.parts.as_slice()
+            && let Ok(Some(segment)) = segment_with(&part.segments, key)
+        {
+            segment.announce(key_hash(key));
+        }
+    }
+
     fn multiplicity(&self, key: &[u8], sum: i128) -> Result<i64> {
         i64::try_from(sum).map_err(|_| Error::DiffOverflow {
             collection: self.0.name.to_string(),

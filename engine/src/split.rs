@@ -12,6 +12,8 @@ use std::ops::Bound;
 pub const SPLIT_MAX: usize = 4096;
 /// Keys that are considered for each range: the ranges differ by about so small a share.
 const SAMPLES: u64 = 32;
+/// So many keys ahead memory is asked for what leads to them.
+const ANNOUNCED: usize = 8;
 
 impl Snapshot {
     /// At most `count` ranges of keys, in order, which have every key in exactly one and about
@@ -41,10 +43,12 @@ impl Snapshot {
         let mut order: Vec<(u64, usize)> =
             keys.iter().enumerate().map(|(index, key)| (head(key), index)).collect();
         order.sort_unstable();
-        for (_, index) in order {
-            if let Some(key) = keys.get(index) {
-                self.get(key, |val, diff| visit(index, val, diff))?;
-            }
+        let order: Vec<(usize, &[u8])> =
+            order.into_iter().filter_map(|(_, index)| Some((index, *keys.get(index)?))).collect();
+        let soon = order.iter().skip(ANNOUNCED).map(|(_, key)| Some(*key));
+        for ((index, key), soon) in order.iter().zip(soon.chain(std::iter::repeat(None))) {
+            soon.into_iter().for_each(|key| self.announce(key));
+            self.get(key, |val, diff| visit(*index, val, diff))?;
         }
         Ok(())
     }
