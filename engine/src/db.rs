@@ -337,18 +337,19 @@ impl Inner {
         let mut accepted: Vec<(usize, &Request)> = Vec::with_capacity(batch.len());
         let mut undo = Vec::new();
         let mut held_back = Vec::new();
-        let limited: Vec<Result<()>> =
-            batch.iter_mut().map(|request| self.limit_since(request, &mut held_back)).collect();
+        let limited: Vec<Result<_>> =
+            batch.iter_mut().map(|request| self.limit_since(request)).collect();
         for ((index, request), limited) in batch.iter().enumerate().zip(limited) {
             let checked = self
                 .check_open()
                 .and(limited)
-                .and_then(|()| leader.state.collections.check(&request.commit))
-                .and_then(|()| leader.state.accept(&request.commit, &mut undo));
-            if checked.is_ok() {
+                .and_then(|held| leader.state.collections.check(&request.commit).map(|()| held))
+                .and_then(|held| leader.state.accept(&request.commit, &mut undo).map(|()| held));
+            results.push(checked.map(|held| {
                 accepted.push((index, request));
-            }
-            results.push(checked.map(|()| SeqNo(0)));
+                held_back.extend(held);
+                SeqNo(0)
+            }));
         }
         if accepted.is_empty() {
             return results;
@@ -383,22 +384,17 @@ impl Inner {
         results
     }
 
-    /// Lowers what a commit asks to forget to what the holds allow; what was held back goes to
-    /// `held_back`. Under the leader's lock, so that no hold comes in between.
-    fn limit_since(
-        &self,
-        request: &mut Request,
-        held_back: &mut Vec<(CollectionId, Frontier)>,
-    ) -> Result<()> {
+    /// Lowers what a commit asks to forget to what the holds allow; what it asked for where that is
+    /// more. Under the leader's lock, so that no hold comes in between.
+    fn limit_since(&self, request: &mut Request) -> Result<Vec<(CollectionId, Frontier)>> {
         if !request.commit.must_sync() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let held = request.commit.limit_since(|id, since| self.shared.holds.limit(id, since))?;
         if !held.is_empty() {
             request.payload_crc = FrameIn::new(request.commit.payload()).payload_crc;
-            held_back.extend(held);
         }
-        Ok(())
+        Ok(held)
     }
 
     fn hand_over(&self, state: &mut WriteState) {

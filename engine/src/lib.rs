@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | write | [`db`] -> [`wal`] (durable) -> [`memtable`] -> `flush` -> [`segment`] -> [`manifest`] -> [`compaction`] |
 //! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
+//! | follow | [`subscription`] -> [`watch`] (woken), [`holds`] (keeps since) -> [`db`] -> the read path, by time |
 //! | recovery | `recovery` -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
 
 pub mod config;

@@ -82,12 +82,16 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut waiters = self.watch.waiters.lock();
         let Some(on_it) = waiters.by_collection.get_mut(&self.collection) else { return };
-        if on_it.remove(&self.id).is_some() {
+        let waker = on_it.remove(&self.id);
+        if waker.is_some() {
             self.watch.count.fetch_sub(1, Ordering::SeqCst);
         }
         if on_it.is_empty() {
             waiters.by_collection.remove(&self.collection);
         }
+        // A waker may be foreign code, also where it is dropped: not under the lock.
+        drop(waiters);
+        drop(waker);
     }
 }
 

@@ -101,6 +101,23 @@ fn a_release_takes_effect_by_itself() {
     assert_eq!(c.snapshot(5).unwrap_err().kind(), ErrorKind::Compacted);
 }
 
+/// A commit that is refused has asked for nothing.
+#[test]
+fn a_refused_request_is_not_remembered() {
+    let (db, id) = database(&MemFs::new(), &small_options());
+    let hold = db.hold(id, 3, "a report").unwrap();
+    let mut commit = Commit::new();
+    commit.compact_below(id, Frontier::at(7)).unwrap();
+    let stale = Frontier::at(2);
+    commit.compare_and_append(id, "c", stale, Frontier::at(20)).unwrap().finish().unwrap();
+    let refused = db.commit(commit, Durability::Fsync).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::UpperMismatch);
+    assert_eq!(db.requested_since(id).unwrap(), Frontier::MIN);
+    drop(hold);
+    work_off(&db);
+    assert_eq!(db.collection(id).unwrap().since, Frontier::MIN);
+}
+
 /// One commit that asks for several collections, and creates and appends besides, is limited where
 /// there is a hold, and logged as a whole.
 #[test]
