@@ -215,7 +215,8 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Collection<K, V> {
     }
 
     /// Allows the times below `ts` to be forgotten: they cannot be told apart from `ts` any longer,
-    /// and space is won by it. Returns the since in effect, which is greater when it was so before.
+    /// and space is won by it. Returns the since in effect, which is greater when it was so before,
+    /// and less while somebody [holds](Self::hold) it; the rest takes effect when they let go.
     /// Snapshots that exist stay correct. Durable when the call returns.
     ///
     /// ```

@@ -60,15 +60,22 @@ mod guides {
     struct Logs;
     #[doc = include_str!("../../docs/guide/multisets.md")]
     struct Multisets;
+    #[doc = include_str!("../../docs/guide/streaming.md")]
+    struct Streaming;
 }
 
 mod codec;
 mod collection;
 mod commit;
 mod database;
+#[cfg(feature = "async")]
+mod futures;
+mod key_range;
 mod log;
 mod rows;
 mod snapshot;
+mod streaming;
+mod subscription;
 mod table;
 mod transaction;
 
@@ -83,8 +90,11 @@ pub use datestone_engine::stats::{Counts, Stats};
 pub use datestone_engine::truncate::Truncated;
 pub use datestone_engine::types::{Frontier, Kind, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};
-pub use log::{Event, Events, Expected, Log};
+pub use key_range::KeyRange;
+pub use log::{Expected, Log, LogEvent, LogEvents};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};
 pub use snapshot::Snapshot;
+pub use streaming::{HoldInfo, ReadHold};
+pub use subscription::{Event, OwnedUpdate, Subscription, UpdateBatch};
 pub use table::{Table, TableRow, TableRows, TableSnapshot, TimedTable};
 pub use transaction::Transaction;

@@ -85,6 +85,22 @@ impl<E: Codec + ?Sized> Log<E> {
         self.inner.name()
     }
 
+    /// The log as a collection, for its changes, subscriptions and waiting: its keys are positions in
+    /// 8 bytes, big-endian.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let orders = db.typed_log::<str>("orders")?;
+    /// orders.append_all(["placed", "paid"])?;
+    /// assert_eq!(orders.as_collection().changes(0, 1)?.count(), 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn as_collection(&self) -> &Collection<[u8], E> {
+        &self.inner
+    }
+
     /// Sizes and counts; its upper is the count of its events.
     ///
     /// ```
@@ -289,7 +305,7 @@ impl<E: Codec + ?Sized> Log<E> {
     ///
     /// # Errors
     /// `NotFound` when the log was dropped.
-    pub fn read(&self, from: u64) -> Result<Events<E>> {
+    pub fn read(&self, from: u64) -> Result<LogEvents<E>> {
         let rows = if self.len()? == 0 {
             None
         } else {
@@ -299,7 +315,7 @@ impl<E: Codec + ?Sized> Log<E> {
                 end: Bound::Excluded(bound(log_key::LOG_ID_PREFIX)),
             }))
         };
-        Ok(Events { rows, failed: false, types: PhantomData })
+        Ok(LogEvents { rows, failed: false, types: PhantomData })
     }
 
     /// What it holds now; it must not be empty.
@@ -335,7 +351,7 @@ impl<E: Codec + ?Sized> Log<E> {
 /// # Ok::<(), datestone::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event<'a> {
+pub struct LogEvent<'a> {
     /// Its position.
     pub position: u64,
     /// The id under which it was appended, if under one.
@@ -344,32 +360,32 @@ pub struct Event<'a> {
     pub event: &'a [u8],
 }
 
-/// Events of a log with their positions, in order; made by [`Log::read`].
+/// LogEvents of a log with their positions, in order; made by [`Log::read`].
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
 /// # let db = datestone::Datestone::open(dir.path())?;
 /// let orders = db.typed_log::<str>("orders")?;
 /// orders.append("placed")?;
-/// let mut events: datestone::Events<str> = orders.read(0)?;
-/// let first: datestone::Event<'_> = events.next_event()?.unwrap();
+/// let mut events: datestone::LogEvents<str> = orders.read(0)?;
+/// let first: datestone::LogEvent<'_> = events.next_event()?.unwrap();
 /// assert_eq!((first.position, first.id, first.event), (0, None, &b"placed"[..]));
 /// # Ok::<(), datestone::Error>(())
 /// ```
-pub struct Events<E: ?Sized = [u8]> {
+pub struct LogEvents<E: ?Sized = [u8]> {
     /// `None` for a log without events.
     rows: Option<read::Rows<read::Source>>,
     failed: bool,
     types: PhantomData<fn(&E)>,
 }
 
-impl<E: ?Sized> fmt::Debug for Events<E> {
+impl<E: ?Sized> fmt::Debug for LogEvents<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").finish_non_exhaustive()
+        f.debug_struct("LogEvents").finish_non_exhaustive()
     }
 }
 
-impl<E: Codec + ?Sized> Events<E> {
+impl<E: Codec + ?Sized> LogEvents<E> {
     /// The next event as bytes where they lie, and its id; `None` after the last one.
     ///
     /// ```
@@ -381,18 +397,18 @@ impl<E: Codec + ?Sized> Events<E> {
     ///
     /// # Errors
     /// `Corruption` when a block is damaged, `Io`.
-    pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
+    pub fn next_event(&mut self) -> Result<Option<LogEvent<'_>>> {
         let Some(rows) = &mut self.rows else { return Ok(None) };
         let Some(row) = rows.next()? else { return Ok(None) };
         let position = log_key::position_of(row.key).ok_or_else(|| Error::Internal {
             what: format!("key {} of a log is no position", display_bytes(row.key)),
         })?;
         let (id, event) = log_key::split_event(row.val);
-        Ok(Some(Event { position, id: (!id.is_empty()).then_some(id), event }))
+        Ok(Some(LogEvent { position, id: (!id.is_empty()).then_some(id), event }))
     }
 }
 
-impl<E: Codec + ?Sized> Iterator for Events<E> {
+impl<E: Codec + ?Sized> Iterator for LogEvents<E> {
     type Item = Result<(u64, E::Owned)>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,13 +1,13 @@
 //! [`Snapshot`]: the contents of a collection at one time.
 
-use crate::{Codec, Result, Rows};
+use crate::{Codec, KeyRange, Result, Rows};
 use datestone_engine::read::RangeSpec;
 use datestone_engine::read::range::prefix_range;
 use datestone_engine::snapshot::Snapshot as EngineSnapshot;
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 /// The contents of a collection at one time: owned, cheap to clone, usable from any thread.
 ///
@@ -167,9 +167,7 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Snapshot<K, V> {
     /// ```
     #[must_use]
     pub fn range<Q: Borrow<K> + ?Sized>(&self, range: impl RangeBounds<Q>) -> Rows<K, V> {
-        let bound =
-            |bound: Bound<&Q>| bound.map(|key| key.borrow().encode(&mut Vec::new()).to_vec());
-        self.rows(RangeSpec { start: bound(range.start_bound()), end: bound(range.end_bound()) })
+        self.rows(KeyRange::of::<K, Q>(range).0)
     }
 
     /// The rows whose key's bytes begin with `prefix`.
@@ -186,6 +184,96 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Snapshot<K, V> {
     #[must_use]
     pub fn prefix(&self, prefix: &[u8]) -> Rows<K, V> {
         self.rows(prefix_range(prefix))
+    }
+
+    /// The rows whose key is in `keys`, in order of `(key, val)` bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// use datestone::KeyRange;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// words.append([("tea", &(), 0, 1), ("toe", &(), 0, 1)])?;
+    /// words.advance_upper(1)?;
+    /// assert_eq!(words.snapshot(0)?.rows_in(&KeyRange::prefix(b"te")).count(), 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rows_in(&self, keys: &KeyRange) -> Rows<K, V> {
+        self.rows(keys.0.clone())
+    }
+
+    /// At most `count` ranges of keys for readers that work side by side: in order, every key in
+    /// exactly one, with about equally many bytes each. Decided by the indexes of blocks, without
+    /// reading data; there are fewer ranges where there are few blocks.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let numbers = db.typed::<u64, ()>("numbers")?;
+    /// numbers.append((0..1000u64).collect::<Vec<_>>().iter().map(|n| (n, &(), 0, 1)))?;
+    /// numbers.advance_upper(1)?;
+    /// let snapshot = numbers.snapshot(0)?;
+    /// let rows: usize = std::thread::scope(|scope| {
+    ///     let readers: Vec<_> = snapshot
+    ///         .split(4)?
+    ///         .into_iter()
+    ///         .map(|keys| scope.spawn(|| { let keys = keys; snapshot.rows_in(&keys).count() }))
+    ///         .collect();
+    ///     Ok::<_, datestone::Error>(readers.into_iter().map(|r| r.join().unwrap()).sum())
+    /// })?;
+    /// assert_eq!(rows, 1000);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` when `count` is 0 or more than 4096, `Corruption` when an index is damaged.
+    pub fn split(&self, count: usize) -> Result<Vec<KeyRange>> {
+        Ok(self.snapshot.split(count)?.into_iter().map(KeyRange).collect())
+    }
+
+    /// The values of many keys, as [`get`](Self::get) gives them, in the order of the keys. They
+    /// are looked up in the order in which they lie.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let ages = db.typed::<str, u64>("ages")?;
+    /// ages.append([("alice", &41, 0, 1), ("bob", &23, 0, 1)])?;
+    /// ages.advance_upper(1)?;
+    /// let found = ages.snapshot(0)?.multi_get(["bob", "carol", "alice"])?;
+    /// assert_eq!(found, [vec![(23, 1)], vec![], vec![(41, 1)]]);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[expect(clippy::type_complexity, reason = "what `get` returns, once for each key")]
+    pub fn multi_get<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k K>,
+    ) -> Result<Vec<Vec<(V::Owned, i64)>>>
+    where
+        K: 'k,
+    {
+        let (mut bytes, mut ends, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            bytes.extend_from_slice(key.encode(&mut scratch));
+            ends.push(bytes.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let keys: Vec<&[u8]> = starts
+            .zip(&ends)
+            .map(|(start, end)| bytes.get(start..*end).unwrap_or_default())
+            .collect();
+        let mut found: Vec<Vec<(V::Owned, i64)>> = keys.iter().map(|_| Vec::new()).collect();
+        self.snapshot.multi_get(&keys, |index, val, diff| {
+            if let Some(values) = found.get_mut(index) {
+                values.push((V::decode(val)?, diff));
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn rows(&self, range: RangeSpec) -> Rows<K, V> {

@@ -180,6 +180,22 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Table<K, V> {
         self.inner.name()
     }
 
+    /// The table as a collection: for its history, the changes between two times, subscriptions,
+    /// holds and waiting. It reads as the multiset of its rows, each once.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let table = db.table("t")?;
+    /// table.put(b"k", b"v")?;
+    /// assert_eq!(table.as_collection().changes(0, 1)?.count(), 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn as_collection(&self) -> &Collection<K, V> {
+        &self.inner
+    }
+
     /// Since, upper, sizes and counts.
     ///
     /// ```
@@ -385,6 +401,23 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> TimedTable<K, V> {
     #[must_use]
     pub fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    /// The table as a collection: for its history, the changes between two times, subscriptions,
+    /// holds and waiting. It reads as the multiset of its rows, each once.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let table = db.timed_table("t")?;
+    /// table.put(b"k", b"v", 1)?;
+    /// table.advance_upper(2)?;
+    /// assert_eq!(table.as_collection().changes(0, 1)?.count(), 1);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn as_collection(&self) -> &Collection<K, V> {
+        &self.inner
     }
 
     /// Since, upper, sizes and counts.

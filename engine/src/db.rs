@@ -36,6 +36,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+mod reads;
+
+pub use reads::{Changes, check_owner};
+
 /// An open database. Cheap to clone; closed when [`close`](Self::close) is called or the last clone
 /// is gone.
 #[derive(Clone)]
@@ -50,7 +54,8 @@ impl fmt::Debug for Db {
 struct Inner {
     shared: Arc<Shared>,
     group: GroupCommit<Request, Result<Committed>>,
-    leader: Mutex<Leader>,
+    /// Shared with the background work, which raises a since that a hold has let go of.
+    leader: Arc<Mutex<Leader>>,
     wal: Arc<WalShared>,
     worker: Arc<Worker>,
     threads: Mutex<Vec<Box<dyn JoinHandle>>>,
@@ -112,12 +117,23 @@ impl Db {
             recovery::recover(env, dir, options)?;
         let shared = Arc::new(shared);
         let worker = Arc::new(Worker::new(Arc::clone(&shared), Arc::clone(&wal_shared)));
+        let leader = Arc::new(Mutex::new(Leader { state, wal }));
+        worker.also({
+            let (shared, leader) = (Arc::clone(&shared), Arc::clone(&leader));
+            move || raise_due(&shared, &leader)
+        });
+        let caller = Arc::downgrade(&worker);
+        shared.holds.on_due(move || {
+            if let Some(worker) = caller.upgrade() {
+                worker.call();
+            }
+        });
         let threads = worker.start()?;
         worker.call();
         Ok(Self(Arc::new(Inner {
             shared,
             group: GroupCommit::new(GroupLimits::default()),
-            leader: Mutex::new(Leader { state, wal }),
+            leader,
             wal: wal_shared,
             worker,
             threads: Mutex::new(threads),
@@ -220,6 +236,9 @@ impl Db {
         }
         let durability = if commit.must_sync() { Durability::Fsync } else { durability };
         self.0.make_room(commit.payload().len())?;
+        if self.0.shared.options.background_threads == 0 {
+            raise_due(&self.0.shared, &self.0.leader)?;
+        }
         let payload_crc = FrameIn::new(commit.payload()).payload_crc;
         let (updates, raises_since) = (commit.update_count(), commit.must_sync());
         let weight = commit.payload().len();
@@ -292,6 +311,8 @@ impl Db {
 
     /// Flushes, and merges one collection or all into as few segments as possible.
     pub fn compact(&self, id: Option<CollectionId>) -> Result<()> {
+        self.0.check_open()?;
+        raise_due(&self.0.shared, &self.0.leader)?;
         self.flush()?;
         let ids: Vec<CollectionId> = match id {
             Some(id) => vec![self.collection(id)?.description.id],
@@ -309,7 +330,19 @@ impl Db {
     /// # Errors
     /// `Compacted` when `ts` is not above a since that was raised; `Invalid` for logs and tables on the database's clock.
     pub fn truncate_at(&self, id: CollectionId, ts: Timestamp, dry_run: bool) -> Result<Truncated> {
-        self.0.settled(|leader| truncate(&self.0.shared, &mut leader.state, id, ts, dry_run))
+        let report = self.0.settled(|leader| {
+            let holds = self.0.shared.holds.list();
+            if let Some(hold) =
+                holds.iter().find(|hold| hold.collection == id && hold.at >= Frontier::at(ts))
+            {
+                let (owner, at) = (&hold.owner, hold.at);
+                let what = format!("a truncation at {ts} crosses the hold of '{owner}' at {at}");
+                return Err(Error::invalid(what));
+            }
+            truncate(&self.0.shared, &mut leader.state, id, ts, dry_run)
+        });
+        self.0.shared.watch.changed(&BTreeSet::from([id]));
+        report
     }
 
     /// Removes the rows of a range of keys, at whatever time, from every file. Commits wait
@@ -373,6 +406,7 @@ impl Db {
                 let _ = self.0.shared.env.fs.remove_file(&path);
             }
         }
+        self.0.shared.watch.changed(&BTreeSet::from([id]));
         done.map(|()| count)
     }
 
@@ -426,23 +460,28 @@ impl Inner {
     }
 
     /// Leads a group of commits: check, log, insert, publish, freeze.
-    fn lead(&self, batch: Vec<Request>) -> Vec<Result<Committed>> {
-        let mut leader = self.leader.lock();
-        let leader = &mut *leader;
+    fn lead(&self, mut batch: Vec<Request>) -> Vec<Result<Committed>> {
+        let mut locked = self.leader.lock();
+        let leader = &mut *locked;
         let mut results = Vec::with_capacity(batch.len());
         // A commit is checked against those before it in the group, so each is applied to the
         // collections as it is accepted; readers see nothing of it before it is logged.
         let mut accepted: Vec<(usize, &Request, Assigned)> = Vec::with_capacity(batch.len());
         let mut undo = Vec::new();
-        for (index, request) in batch.iter().enumerate() {
+        let mut held_back = Vec::new();
+        let limited: Vec<Result<_>> =
+            batch.iter_mut().map(|request| self.limit_since(request)).collect();
+        for ((index, request), limited) in batch.iter().enumerate().zip(limited) {
             let checked = self
                 .check_open()
-                .and_then(|()| leader.state.collections.check(&request.commit))
-                .and_then(|()| self.check_events(&request.commit, &accepted))
-                .and_then(|()| self.check_reads(&request.commit, &accepted))
-                .and_then(|()| leader.state.accept(&request.commit, &mut undo));
-            results.push(checked.map(|assigned| {
+                .and(limited)
+                .and_then(|held| leader.state.collections.check(&request.commit).map(|()| held))
+                .and_then(|held| self.check_events(&request.commit, &accepted).map(|()| held))
+                .and_then(|held| self.check_reads(&request.commit, &accepted).map(|()| held))
+                .and_then(|held| Ok((leader.state.accept(&request.commit, &mut undo)?, held)));
+            results.push(checked.map(|(assigned, held)| {
                 accepted.push((index, request, assigned));
+                held_back.extend(held);
                 Committed::default()
             }));
         }
@@ -466,7 +505,16 @@ impl Inner {
             }
         }
         if logged.is_ok() {
-            self.publish(&mut leader.state);
+            for (id, since) in held_back {
+                self.shared.holds.remember(id, since);
+            }
+            let changed = publish(&self.shared, &mut leader.state);
+            if leader.state.is_full() {
+                self.hand_over(&mut leader.state);
+            }
+            // Whoever is woken may be foreign code: not under the lock.
+            drop(locked);
+            self.shared.watch.changed(&changed);
         }
         results
     }
@@ -532,15 +580,17 @@ impl Inner {
         Error::Conflict { collection, key: display_bytes(key) }
     }
 
-    /// Shows readers what the commits changed, and hands a full memtable over.
-    fn publish(&self, state: &mut WriteState) {
-        let changed: BTreeSet<CollectionId> = state.note_changes();
-        if !changed.is_empty() {
-            self.shared.catalog.write().publish(&changed, &state.collections);
+    /// Lowers what a commit asks to forget to what the holds allow; what it asked for where that is
+    /// more. Under the leader's lock, so that no hold comes in between.
+    fn limit_since(&self, request: &mut Request) -> Result<Vec<(CollectionId, Frontier)>> {
+        if !request.commit.must_sync() {
+            return Ok(Vec::new());
         }
-        if state.is_full() {
-            self.hand_over(state);
+        let held = request.commit.limit_since(|id, since| self.shared.holds.limit(id, since))?;
+        if !held.is_empty() {
+            request.payload_crc = FrameIn::new(request.commit.payload()).payload_crc;
         }
+        Ok(held)
     }
 
     fn hand_over(&self, state: &mut WriteState) {
@@ -663,6 +713,7 @@ impl Inner {
         }
         let closed = self.leader.lock().wal.close();
         *self.lock.lock() = None;
+        self.shared.watch.close();
         closed
     }
 }
@@ -671,6 +722,67 @@ impl Drop for Inner {
     /// A best effort: nobody is left to be told of an error, and nothing acknowledged is lost.
     fn drop(&mut self) {
         let _ = self.close();
+    }
+}
+
+/// Shows readers what the commits changed; the collections that did.
+fn publish(shared: &Shared, state: &mut WriteState) -> BTreeSet<CollectionId> {
+    let mut changed = state.note_changes();
+    if changed.is_empty() {
+        return changed;
+    }
+    let clock = {
+        let mut catalog = shared.catalog.write();
+        let before = catalog.collections().clock();
+        catalog.publish(&changed, &state.collections);
+        (before, catalog.collections().clock())
+    };
+    if clock.0 != clock.1 {
+        // The clock is the upper of every table that is on it.
+        let on_clock = |id: &CollectionId| {
+            let found = state.collections.get(*id);
+            found.is_some_and(|found| found.description.kind == Kind::ClockTable)
+        };
+        changed.extend(shared.watch.waited_for().into_iter().filter(on_clock));
+    }
+    changed
+}
+
+/// Makes what holds have let go of take effect: a commit of its own, durable before it is
+/// published. Whether there was any.
+fn raise_due(shared: &Shared, leader: &Mutex<Leader>) -> Result<bool> {
+    if !shared.holds.is_due() {
+        return Ok(false);
+    }
+    let mut locked = leader.lock();
+    let Leader { state, wal } = &mut *locked;
+    let since_of = |id| state.collections.get(id).map(|collection| collection.since);
+    let due = shared.holds.due(since_of);
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let mut commit = Commit::new();
+    due.iter().try_for_each(|(id, since)| commit.compact_below(*id, *since))?;
+    commit.seal()?;
+    let logged = wal.append(&[FrameIn::new(commit.payload())]).and_then(|seqno| {
+        wal.sync()?;
+        Ok(seqno)
+    });
+    match logged {
+        Ok(seqno) => {
+            let assigned = state.accept(&commit, &mut Vec::new())?;
+            state.insert(seqno, commit.payload(), &assigned)?;
+            let changed = publish(shared, state);
+            drop(locked);
+            shared.watch.changed(&changed);
+            Ok(true)
+        }
+        // Until the database is opened again nothing more can be forgotten.
+        Err(e) if e.kind() == ErrorKind::Poisoned => Ok(false),
+        Err(e) => {
+            shared.holds.retry();
+            Err(e)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, Frozen, PartSource, ReadSet};
 use crate::config::{Compression, Options};
 use crate::error::{Error, Result};
 use crate::format::manifest_edit::{CollectionHead, Edit, EditOp, RunList};
+use crate::holds::Holds;
 use crate::io::Env;
 use crate::manifest::{ManifestLog, ManifestState};
 use crate::segment::{
@@ -21,6 +22,7 @@ use crate::stats::Counters;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::types::{CollectionId, Kind, SegmentId, SegmentMeta};
+use crate::watch::Watch;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +42,10 @@ pub(crate) struct Shared {
     /// Lock order: installer before catalog.
     pub(crate) installer: Mutex<Installer>,
     pub(crate) catalog: RwLock<Catalog>,
+    /// Changed under the leader's lock, see there.
+    pub(crate) holds: Arc<Holds>,
+    /// Told of every change of a collection that was published.
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// The manifest and the segments that it names.

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | write | [`db`] -> [`wal`] (durable) -> [`memtable`] -> `flush` -> [`segment`] -> [`manifest`] -> [`compaction`] |
 //! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
+//! | follow | [`subscription`] -> [`watch`] (woken), [`holds`] (keeps since) -> [`db`] -> the read path, by time |
 //! | recovery | `recovery` -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
 
 pub mod config;
@@ -21,6 +22,9 @@ pub mod stats;
 pub mod sync;
 pub mod throttle;
 pub mod types;
+
+pub mod holds;
+pub mod watch;
 
 pub mod format;
 
@@ -37,6 +41,7 @@ pub mod read;
 
 pub mod catalog;
 pub mod snapshot;
+pub mod split;
 
 pub mod compaction;
 mod flush;
@@ -52,3 +57,4 @@ mod recovery;
 pub mod verify;
 
 pub mod db;
+pub mod subscription;

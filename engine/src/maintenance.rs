@@ -19,7 +19,8 @@ use crate::sync::{Condvar, Mutex, wait};
 use crate::types::CollectionId;
 use crate::wal::WalShared;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Bytes a second that a flush is taken to write before one was measured.
@@ -41,6 +42,17 @@ pub(crate) struct Worker {
     /// Notified when a flush has ended, well or not.
     progress: Condvar,
     flush_rate: AtomicU64,
+    /// See [`Worker::also`].
+    also: OnceLock<Also>,
+}
+
+/// A step of somebody else.
+struct Also(Box<dyn Fn() -> Result<bool> + Send + Sync>);
+
+impl fmt::Debug for Also {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Also").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +81,15 @@ impl Worker {
             work: Condvar::new(),
             progress: Condvar::new(),
             flush_rate: AtomicU64::new(FLUSH_RATE_FIRST),
+            also: OnceLock::new(),
         }
+    }
+
+    /// Adds a step that needs what this module does not know (the leader of commits). Once, before
+    /// the threads are started.
+    pub(crate) fn also(&self, step: impl Fn() -> Result<bool> + Send + Sync + 'static) {
+        // Nobody else sets it, and a second step would change nothing that is promised.
+        let _ = self.also.set(Also(Box::new(step)));
     }
 
     /// Starts the threads that the options ask for.
@@ -136,6 +156,11 @@ impl Worker {
     /// Does one step; whether there was anything to do.
     pub(crate) fn step(&self) -> Result<bool> {
         if self.flush_step()? || self.wal.prepare_spare()? {
+            return Ok(true);
+        }
+        if let Some(Also(step)) = self.also.get()
+            && step()?
+        {
             return Ok(true);
         }
         if self.shared.options.auto_compaction { self.merge_step() } else { Ok(false) }

@@ -15,7 +15,7 @@ pub(crate) fn prefetch_ahead(bytes: &[u8], at: usize) {
 /// Asks for the line of `bytes` at `at`; does nothing outside of `bytes`.
 #[inline(always)]
 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "scans wait for memory without"))]
-fn prefetch(bytes: &[u8], at: usize) {
+pub(crate) fn prefetch(bytes: &[u8], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(byte) = bytes.get(at) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

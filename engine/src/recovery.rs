@@ -107,6 +107,8 @@ pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovere
         next_collection: AtomicU64::new(next_collection),
         installer: Mutex::new(installer),
         catalog: RwLock::new(catalog),
+        holds: Arc::default(),
+        watch: Arc::default(),
     };
     Ok(Recovered { shared, state, wal, wal_shared, lock })
 }

@@ -1,9 +1,11 @@
 //! [`Snapshot`]: a reader's hold on the segments and memtables of one collection at one time.
 
+mod changes;
 mod contents;
 mod diffs;
 mod versions;
 
+pub use changes::VersionChanges;
 pub use contents::Contents;
 pub use versions::{VersionRow, VersionRows};
 
@@ -20,6 +22,7 @@ use crate::read::{MergeCursor, PartCursor, RangeSpec, Rows, Source};
 use crate::segment::Segment;
 use crate::sync;
 use crate::types::{Frontier, Kind, TimeWindow, Timestamp, Update};
+use contents::events_only;
 use diffs::Diffs;
 use std::sync::Arc;
 
@@ -28,7 +31,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Snapshot(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     name: Arc<str>,
     kind: Kind,
@@ -85,7 +88,10 @@ impl Snapshot {
     }
 
     fn parts(&self) -> impl Iterator<Item = (&PartSource, TimeWindow)> {
-        let window = self.window();
+        self.parts_in(self.window())
+    }
+
+    fn parts_in(&self, window: TimeWindow) -> impl Iterator<Item = (&PartSource, TimeWindow)> {
         self.0
             .reads
             .parts
@@ -111,6 +117,17 @@ impl Snapshot {
         found.visit(|val, sum| visit(val, self.multiplicity(key, sum)?))
     }
 
+    /// Announces that `key` will be looked up soon.
+    #[inline]
+    pub(crate) fn announce(&self, key: &[u8]) {
+        // Several parts ask their filters first, which mostly end the search.
+        if let [part] = self.0.reads.parts.as_slice()
+            && let Ok(Some(segment)) = segment_with(&part.segments, key)
+        {
+            segment.announce(key_hash(key));
+        }
+    }
+
     fn multiplicity(&self, key: &[u8], sum: i128) -> Result<i64> {
         i64::try_from(sum).map_err(|_| Error::DiffOverflow {
             collection: self.0.name.to_string(),
@@ -132,6 +149,85 @@ impl Snapshot {
         }
         for (part, window) in self.parts() {
             sources.push(Source::Segment(PartCursor::new(Arc::clone(&part.segments), window)));
+        }
+        sources
+    }
+
+    /// The difference between the contents at `from` and at `to`, in order of `(key, val)`. The
+    /// caller has checked that since is not beyond `from`. Touches only memtables, segments and
+    /// blocks with times in between, and of a table the versions before of the keys in them.
+    pub(crate) fn changes(&self, from: Timestamp, to: Timestamp, range: RangeSpec) -> Contents {
+        if self.0.kind.is_table() {
+            return Contents::Changes(Box::new(self.version_changes(from, to, range)));
+        }
+        let window = TimeWindow::between(Frontier::just_beyond(from), Frontier::just_beyond(to));
+        let rows = |range| Rows::new(self.sources_in(window), Arc::clone(&self.0.name), range);
+        match self.0.kind {
+            Kind::Log => Contents::Events(rows(events_only(range))),
+            _ => Contents::Rows(rows(range)),
+        }
+    }
+
+    /// The updates in `window`, with times below `since` at since. The caller has made the window
+    /// begin at 0 where updates that may have been advanced to since belong to it.
+    pub(crate) fn updates(
+        &self,
+        window: Option<TimeWindow>,
+        since: Frontier,
+        range: RangeSpec,
+    ) -> Updates {
+        let kind = self.0.kind;
+        let range = if kind == Kind::Log { events_only(range) } else { range };
+        let mut updates = Updates::over(kind, self.sources_in(window), since, range);
+        if kind.is_table()
+            && let Some(before) = window.and_then(|window| window.first.checked_sub(1))
+        {
+            updates.before = Some((self.clone(), before));
+        }
+        updates
+    }
+
+    /// Calls `visit` with a key, and the bytes from there on to the next such key of the same
+    /// source, each time about `step` bytes have come together. Returns all bytes. No data is read:
+    /// blocks are weighed by their index, rows in memory by their average.
+    pub(crate) fn weigh(&self, step: u64, mut visit: impl FnMut(Vec<u8>, u64)) -> Result<u64> {
+        let mut total = 0;
+        for (_, slot) in &self.0.memtables {
+            let average = (slot.bytes() / slot.updates().max(1)).max(1);
+            let rows = usize::try_from(step / average).unwrap_or(usize::MAX).max(1);
+            for run in slot.sorted_runs() {
+                total += run.count() as u64 * average;
+                for at in (0..run.count()).step_by(rows) {
+                    let weight = rows.min(run.count() - at) as u64 * average;
+                    run.key_at(at).into_iter().for_each(|key| visit(key.to_vec(), weight));
+                }
+            }
+        }
+        for (part, window) in self.parts() {
+            for segment in part.segments.iter() {
+                total += segment.weigh(window, step, &mut visit)?;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Sources with times in the window only; of a part only the segments that have any.
+    fn sources_in(&self, window: Option<TimeWindow>) -> Vec<Source> {
+        let mut sources = Vec::new();
+        let Some(window) = window.and_then(|window| window.intersect(self.window())) else {
+            return sources;
+        };
+        for (_, slot) in &self.0.memtables {
+            if slot.times().is_some_and(|times| times.intersect(window).is_some()) {
+                memtable_sources(slot, window, &mut sources);
+            }
+        }
+        for (part, window) in self.parts_in(window) {
+            let has_times = |s: &&Arc<Segment>| s.meta().window().intersect(window).is_some();
+            let segments: Arc<[_]> = part.segments.iter().filter(has_times).cloned().collect();
+            if !segments.is_empty() {
+                sources.push(Source::Segment(PartCursor::new(segments, window)));
+            }
         }
         sources
     }
@@ -165,6 +261,8 @@ fn memtable_sources(slot: &sync::Arc<Slot>, window: TimeWindow, sources: &mut Ve
 ///
 /// # Invariants
 /// 1. After an error every later call returns the same error.
+/// 2. After the end every later call returns `None`.
+#[derive(Debug)]
 pub struct Updates {
     kind: Kind,
     merge: MergeCursor<Source>,
@@ -172,10 +270,22 @@ pub struct Updates {
     /// For tables: the key that was read last, and its updates that are still to come.
     key: Vec<u8>,
     val: Vec<u8>,
+    /// For a table that is not read from its beginning: where to find what a key had before.
+    before: Option<(Snapshot, Timestamp)>,
     of_key: std::vec::IntoIter<(Vec<u8>, Timestamp, i64)>,
+    range: RangeSpec,
+    /// The first key beyond the range.
+    limit: Option<Vec<u8>>,
     pending: Vec<(Timestamp, i64)>,
     next: usize,
-    started: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unread,
+    Reading,
+    Ended,
 }
 
 impl Updates {
@@ -197,26 +307,27 @@ impl Updates {
             let segments = Arc::clone(&part.segments);
             sources.push(Source::Segment(PartCursor::new(segments, part.window)));
         }
-        let merge = MergeCursor::new(sources);
-        Self {
-            kind: *kind,
-            merge,
-            since,
-            key: Vec::new(),
-            val: Vec::new(),
-            of_key: Vec::new().into_iter(),
-            pending: Vec::new(),
-            next: 0,
-            started: false,
-        }
+        Self::over(*kind, sources, since, RangeSpec::ALL)
+    }
+
+    /// The updates that `sources` show in a range of keys.
+    fn over(kind: Kind, sources: Vec<Source>, since: Frontier, range: RangeSpec) -> Self {
+        let (merge, limit) = (MergeCursor::new(sources), range.end_key());
+        let (key, val, of_key) = (Vec::new(), Vec::new(), Vec::new().into_iter());
+        let (pending, next, state) = (Vec::new(), 0, State::Unread);
+        let before = None;
+        Self { kind, merge, since, key, val, before, of_key, range, limit, pending, next, state }
     }
 
     /// The next update, `None` after the last one.
     #[expect(clippy::should_implement_trait, reason = "it lends; an Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<Update<'_>>> {
-        if !self.started {
-            self.started = true;
-            self.merge.seek_first()?;
+        if self.state == State::Unread {
+            self.state = State::Reading;
+            match self.range.first_key() {
+                Some(key) => self.merge.seek(&key)?,
+                None => self.merge.seek_first()?,
+            }
         }
         if self.kind.is_table() {
             return self.next_of_table();
@@ -225,7 +336,12 @@ impl Updates {
             self.pending.clear();
             self.next = 0;
             let pending = &mut self.pending;
-            if !self.merge.next_group(|_, source| source.updates(pending))? {
+            if self.state == State::Ended
+                || !self.merge.next_group(|_, source| source.updates(pending))?
+                || self.limit.as_deref().is_some_and(|limit| self.merge.key() >= limit)
+            {
+                self.state = State::Ended;
+                self.pending.clear();
                 return Ok(None);
             }
             // The ids of a log follow its events.
@@ -250,6 +366,9 @@ impl Updates {
                 return Ok(Some(Update { key: &self.key, val: &self.val, ts, diff }));
             }
             let Some(source) = self.merge.current() else { return Ok(None) };
+            if self.limit.as_deref().is_some_and(|limit| source.key() >= limit) {
+                return Ok(None);
+            }
             self.key.clear();
             self.key.extend_from_slice(source.key());
             let mut diffs = Diffs::default();
@@ -261,7 +380,14 @@ impl Updates {
                 }
                 self.merge.step()?;
             }
-            self.of_key = diffs.take(self.kind, self.since).into_iter();
+            if diffs.is_empty() {
+                continue;
+            }
+            let before = match &self.before {
+                Some((snapshot, ts)) => snapshot.val_at(&self.key, *ts)?,
+                None => None,
+            };
+            self.of_key = diffs.take(self.kind, self.since, before).into_iter();
         }
     }
 }

@@ -13,6 +13,16 @@ mod real {
         condvar.wait(&mut guard);
         guard
     }
+
+    /// As [`wait`], for at most `at_most`; whether that time passed.
+    pub fn wait_for<'a, T>(
+        condvar: &Condvar,
+        mut guard: MutexGuard<'a, T>,
+        at_most: std::time::Duration,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let timed_out = condvar.wait_for(&mut guard, at_most).timed_out();
+        (guard, timed_out)
+    }
 }
 
 #[cfg(datestone_loom)]
@@ -63,6 +73,16 @@ mod real {
     /// Waits for a notification of `condvar`, giving up `guard` meanwhile.
     pub fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         condvar.wait(guard).expect("a loom model does not poison")
+    }
+
+    /// As [`wait`]; no time passes in a loom model.
+    pub fn wait_for<'a, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'a, T>,
+        at_most: std::time::Duration,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let _ = at_most;
+        (wait(condvar, guard), false)
     }
 }
 

@@ -17,8 +17,9 @@ use datestone_engine::io::{CrashPlan, MemFs};
 use datestone_engine::read::RangeSpec;
 use datestone_engine::read::range::prefix_range;
 use datestone_engine::snapshot::Snapshot;
+use datestone_engine::subscription::Event;
 use datestone_engine::types::{Frontier, Kind};
-use datestone_tests::database::{open, small_options};
+use datestone_tests::database::{collect, open, small_options};
 use datestone_tests::seed::{Chance, count, seed};
 use std::collections::BTreeMap;
 
@@ -247,6 +248,7 @@ impl World {
             let as_of = since + self.pick(upper - since);
             self.check_table(which, as_of);
         }
+        self.check_time_axis(which);
         self.check_log();
     }
 
@@ -273,6 +275,73 @@ impl World {
         assert_eq!(rows(&snapshot, prefix, true), some);
         wanted.reverse();
         assert_eq!(rows(&snapshot, RangeSpec::ALL, true), wanted, "{which} as of {as_of}");
+    }
+
+    /// The contents of a table as a multiset.
+    fn contents(&self, which: usize, as_of: u64) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
+        let row = |(key, versions): (&Vec<u8>, &BTreeMap<u64, Option<Vec<u8>>>)| {
+            let (_, val) = versions.range(..=as_of).next_back()?;
+            Some((key.clone(), val.clone()?, 1))
+        };
+        self.tables[which].iter().filter_map(row).collect()
+    }
+
+    /// Changes, history, a subscription, and the generic reads of a table.
+    fn check_time_axis(&mut self, which: usize) {
+        let (since, upper) = (self.since[which], self.upper(which));
+        if since >= upper {
+            return;
+        }
+        let id = self.collections[which].id;
+        let from = since + self.pick(upper - since);
+        let to = from + self.pick(upper - from);
+        let (before, after) = (self.contents(which, from), self.contents(which, to));
+        let snapshot = self.db.snapshot(id, to).unwrap();
+        assert_eq!(collect(snapshot.contents(RangeSpec::ALL)).unwrap(), after);
+
+        let mut wanted: Sums = BTreeMap::new();
+        after.iter().for_each(|(key, val, _)| add(&mut wanted, key, val, 1));
+        before.iter().for_each(|(key, val, _)| add(&mut wanted, key, val, -1));
+        let mut wanted: Vec<_> = wanted.into_iter().map(|((k, v), diff)| (k, v, diff)).collect();
+        let changes = || self.db.changes(id, RangeSpec::ALL, from, to).unwrap();
+        assert_eq!(collect(changes()).unwrap(), wanted, "{which} {from}..{to}");
+        wanted.reverse();
+        assert_eq!(collect(changes().reversed()).unwrap(), wanted, "{which} {from}..{to}");
+
+        // What was there just before, and the history from then on.
+        let mut sums: Sums = BTreeMap::new();
+        before.iter().for_each(|(key, val, _)| add(&mut sums, key, val, 1));
+        let end = Some(Frontier::at(to + 1));
+        let mut history = self.db.history(id, RangeSpec::ALL, from + 1, end).unwrap();
+        let mut last = None;
+        while let Some(update) = history.next().unwrap() {
+            assert!(from < update.ts && update.ts <= to);
+            let at = (update.key.to_vec(), update.val.to_vec(), update.ts);
+            assert!(last < Some(at.clone()), "in order of (key, val, ts)");
+            last = Some(at);
+            add(&mut sums, update.key, update.val, update.diff);
+        }
+        let rows = |sums: Sums| sums.into_iter().map(|((k, v), d)| (k, v, d)).collect::<Vec<_>>();
+        assert_eq!(rows(sums), after, "{which} {from}..{to}");
+
+        let mut sums: Sums = BTreeMap::new();
+        let mut subscription = self.db.subscribe(id, from, "test").unwrap();
+        subscription.set_piece_bytes(1 + self.pick(300) as usize);
+        while let Some(event) = subscription.try_next().unwrap() {
+            match event {
+                Event::Progress(frontier) => {
+                    let as_of = frontier.ts().unwrap() - 1;
+                    let now = sums.clone();
+                    assert_eq!(rows(now), self.contents(which, as_of), "{which} at {as_of}");
+                }
+                Event::Updates(piece) => {
+                    for update in piece.iter() {
+                        add(&mut sums, update.key, update.val, update.diff);
+                    }
+                }
+            }
+        }
+        assert_eq!(subscription.frontier(), Frontier::at(upper));
     }
 
     fn check_log(&self) {
@@ -303,6 +372,18 @@ impl World {
             }
         }
         self.check_log();
+    }
+}
+
+/// Multiplicities of rows, zeros left out.
+type Sums = BTreeMap<(Vec<u8>, Vec<u8>), i64>;
+
+fn add(sums: &mut Sums, key: &[u8], val: &[u8], diff: i64) {
+    let row = (key.to_vec(), val.to_vec());
+    let sum = sums.entry(row.clone()).or_default();
+    *sum += diff;
+    if *sum == 0 {
+        sums.remove(&row);
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
 //! | `transactions` | transactions are serializable, in the order of their times |
 //! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
+//! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod model;
 mod oracle;
 #[cfg(test)]
 mod power_cut;
+mod streaming;
 #[cfg(test)]
 mod surgery;
 #[cfg(test)]

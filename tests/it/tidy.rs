@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&str] = &[
     "types limits sync throttle prefetch",
     "error",
-    "cursor found consolidate config stats",
+    "cursor found consolidate config stats holds watch",
     "format",
     "io",
     "wal memtable segment",
     "manifest read",
     "collection+commit",
     "catalog+snapshot",
+    "split",
     "leader install verify",
     "compaction",
     "flush",
     "maintenance recovery erase ingest truncate",
     "db",
+    "subscription",
 ];
 
 /// Words that only some modules may name, and those modules (by the start of their path).

@@ -8,7 +8,7 @@ use datestone_engine::error::Result;
 use datestone_engine::io::{Env, MemFs};
 use datestone_engine::limits;
 use datestone_engine::read::{RangeSpec, Rows, Source};
-use datestone_engine::snapshot::Snapshot;
+use datestone_engine::snapshot::{Contents, Snapshot};
 use datestone_engine::types::{CollectionId, Update};
 use datestone_engine::verify::VerifyDepth;
 use std::path::Path;
@@ -69,8 +69,8 @@ pub type Row = (Vec<u8>, Vec<u8>, i64);
 ///
 /// # Errors
 /// What reading returns.
-pub fn collect(mut rows: Rows<Source>) -> Result<Vec<Row>> {
-    let mut all = Vec::new();
+pub fn collect(rows: impl Into<Contents>) -> Result<Vec<Row>> {
+    let (mut rows, mut all) = (rows.into(), Vec::new());
     while let Some(row) = rows.next()? {
         all.push((row.key.to_vec(), row.val.to_vec(), row.diff));
     }

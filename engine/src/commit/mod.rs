@@ -12,6 +12,7 @@ pub use reads::Reads;
 
 use crate::collection::{Change, Collection, Description, check_name};
 use crate::error::{Error, Result, display_bytes};
+use crate::format::FormatError;
 use crate::format::wal_record::{Create, Op, RecordBuilder, WAL_TS_WIDTH, decode};
 use crate::limits;
 use crate::types::{CollectionId, Frontier, Kind, TimeWindow, Update};
@@ -196,6 +197,34 @@ impl Commit {
         self.event_ids.iter().any(|(other, known)| *other == log && known == id)
     }
 
+    /// Lowers every since that it asks for to what `limit` allows; what was asked for where that is
+    /// more. A record that says less is written anew, so that the log never holds a since that was
+    /// not in effect.
+    pub(crate) fn limit_since(
+        &mut self,
+        limit: impl Fn(CollectionId, Frontier) -> Frontier,
+    ) -> Result<Vec<(CollectionId, Frontier)>> {
+        let mut held_back = Vec::new();
+        for change in &mut self.changes {
+            if let Change::CompactBelow(id, since) = change {
+                let limited = limit(*id, *since);
+                if limited < *since {
+                    held_back.push((*id, *since));
+                    *since = limited;
+                }
+            }
+        }
+        if !held_back.is_empty() {
+            let changes = self.changes.iter();
+            let sinces = changes.filter_map(|change| match change {
+                Change::CompactBelow(_, since) => Some(*since),
+                _ => None,
+            });
+            self.payload = with_sinces(&self.payload, sinces)?;
+        }
+        Ok(held_back)
+    }
+
     fn check(&mut self, collection: CollectionId, check: Check) {
         // What this commit creates exists once the commit is made.
         if !self.created.contains(&collection) {
@@ -331,6 +360,22 @@ fn without_overwritten(payload: &[u8], tables: &[CollectionId]) -> Result<Vec<u8
                     }
                     index += 1;
                 }
+            }
+            other => record.op_again(&other)?,
+        }
+    }
+    record.finish()
+}
+
+/// The record with other sinces, in the order in which it asks for them.
+fn with_sinces(payload: &[u8], sinces: impl IntoIterator<Item = Frontier>) -> Result<Vec<u8>> {
+    let mut sinces = sinces.into_iter();
+    let unreadable = |e: FormatError| Error::Internal { what: format!("record: {}", e.what) };
+    let mut record = RecordBuilder::with_capacity(payload.len());
+    for op in decode(payload).map_err(unreadable)? {
+        match op.map_err(unreadable)? {
+            Op::CompactBelow { collection, since } => {
+                record.compact_below(collection, sinces.next().unwrap_or(since));
             }
             other => record.op_again(&other)?,
         }

@@ -12,6 +12,7 @@
 
 use super::column::{slice_at, u32_at};
 use super::{FormatError, Reader, SpecConstant, SpecLayout};
+use crate::prefetch::prefetch;
 use bytes::Bytes;
 
 /// Length of the section's header; the buckets behind it are aligned to cache lines.
@@ -143,6 +144,13 @@ impl HashIndex {
             Places { index: self, hash, bucket, left: self.bucket_count, hits: 0, open: true };
         places.look();
         places
+    }
+
+    /// Announces that the places of this hash will be asked for soon.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        let start = HASH_INDEX_HEADER_LEN + bucket_of(hash, self.bucket_count) * HASH_BUCKET_LEN;
+        prefetch(&self.bytes, start);
     }
 
     #[inline(always)]

@@ -107,6 +107,12 @@ impl SortedRun {
         self.entries.len()
     }
 
+    /// The key of the row at `index`.
+    #[must_use]
+    pub fn key_at(&self, index: usize) -> Option<&[u8]> {
+        self.get(index).map(|row| row.key)
+    }
+
     /// The times of the rows.
     #[must_use]
     pub fn times(&self) -> TimeWindow {

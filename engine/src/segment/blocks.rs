@@ -72,6 +72,36 @@ impl Blocks {
 }
 
 impl Segment {
+    /// Calls `visit` with the first key of a block, and the bytes from there on to the next such
+    /// key, each time about `step` bytes have come together. Returns all bytes. Only blocks with a
+    /// time in `window` count; none is read.
+    pub fn weigh(
+        &self,
+        window: TimeWindow,
+        step: u64,
+        visit: &mut impl FnMut(Vec<u8>, u64),
+    ) -> Result<u64> {
+        let index = &self.blocks()?.index;
+        let (mut total, mut first, mut weight) = (0, None, 0);
+        for i in (0..index.blocks()).filter(|i| index.window(*i).intersect(window).is_some()) {
+            first = first.or(Some(i));
+            weight += u64::from(index.block(i).raw_len);
+            if weight >= step {
+                total += weight;
+                first.take().into_iter().for_each(|i| visit(index.first_key(i), weight));
+                weight = 0;
+            }
+        }
+        first.into_iter().for_each(|i| visit(index.first_key(i), weight));
+        Ok(total + weight)
+    }
+
+    /// Blocks that were touched since the segment was opened, and all.
+    pub fn blocks_touched(&self) -> Result<(usize, usize)> {
+        let rows = &self.blocks()?.rows;
+        Ok((rows.iter().filter(|row| row.get().is_some()).count(), rows.len()))
+    }
+
     /// Block `i`, verified, without a copy where it is stored raw.
     #[inline]
     pub(super) fn block<'s>(

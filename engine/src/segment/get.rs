@@ -8,6 +8,15 @@ use crate::found::{Found, ValRef, Version};
 use crate::types::{TimeWindow, Timestamp};
 
 impl Segment {
+    /// Announces that a key with this hash will be looked up soon.
+    #[inline]
+    pub fn announce(&self, hash: u64) {
+        // What is damaged is told by the look-up.
+        if let Ok(Some(hash_index)) = self.hash_index() {
+            hash_index.announce(hash);
+        }
+    }
+
     /// Adds the values of `key` to `found`, with the sums of their diffs in `window`.
     ///
     /// `hash` is [`key_hash`](crate::format::key_hash) of the key. `use_filter` asks the filter

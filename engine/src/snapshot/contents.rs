@@ -1,6 +1,6 @@
 //! [`Contents`]: the rows of a collection of any kind.
 
-use super::{Snapshot, VersionRows};
+use super::{Snapshot, VersionChanges, VersionRows};
 use crate::error::Result;
 use crate::format::log_key::{LOG_ID_PREFIX, event_key, split_event};
 use crate::read::rows::Row;
@@ -18,6 +18,14 @@ pub enum Contents {
     Events(Rows<Source>),
     /// Those of a table.
     Versions(Box<VersionRows>),
+    /// What differs between a table at two times.
+    Changes(Box<VersionChanges>),
+}
+
+impl From<Rows<Source>> for Contents {
+    fn from(rows: Rows<Source>) -> Self {
+        Self::Rows(rows)
+    }
 }
 
 impl Contents {
@@ -28,6 +36,7 @@ impl Contents {
             Self::Rows(rows) => Self::Rows(rows.reversed()),
             Self::Events(rows) => Self::Events(rows.reversed()),
             Self::Versions(rows) => Self::Versions(Box::new(rows.reversed())),
+            Self::Changes(rows) => Self::Changes(Box::new(rows.reversed())),
         }
     }
 
@@ -46,6 +55,7 @@ impl Contents {
             Self::Versions(rows) => {
                 Ok(rows.next()?.map(|row| Row { key: row.key, val: row.val, diff: 1 }))
             }
+            Self::Changes(rows) => rows.next(),
         }
     }
 }

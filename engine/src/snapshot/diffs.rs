@@ -21,16 +21,25 @@ impl Diffs {
         }
     }
 
-    /// The updates that the versions make, in order of `(val, ts)`; those below `since` come at
-    /// since. Forgets the versions.
-    pub(crate) fn take(&mut self, kind: Kind, since: Frontier) -> Vec<(Vec<u8>, Timestamp, i64)> {
+    /// Whether there is no version.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    /// The updates that the versions make of what the key had `before`, in order of `(val, ts)`;
+    /// those below `since` come at since. Forgets the versions.
+    pub(crate) fn take(
+        &mut self,
+        kind: Kind,
+        since: Frontier,
+        mut before: Option<Vec<u8>>,
+    ) -> Vec<(Vec<u8>, Timestamp, i64)> {
         // What the newest version at or below since hides is history that was given up.
         let hides = |(stored, _): &(Vec<u8>, bool)| since >= Frontier::at(ts_of(stored));
         if let Some(settled) = self.versions.iter().position(hides) {
             self.versions.truncate(settled + 1);
         }
         let mut updates: Vec<(Vec<u8>, Timestamp, i64)> = Vec::new();
-        let mut before: Option<Vec<u8>> = None;
         for (stored, put) in self.versions.drain(..).rev() {
             let ts = since.advance(ts_of(&stored));
             let val = put.then(|| val_of(kind, &stored).to_vec());
@@ -70,12 +79,12 @@ mod tests {
         fill(&mut diffs);
         let row = |val: &[u8], ts, diff| (val.to_vec(), ts, diff);
         let all = [row(b"a", 1, 1), row(b"a", 5, -1), row(b"b", 7, 1)];
-        assert_eq!(diffs.take(Kind::Table, Frontier::MIN), all);
+        assert_eq!(diffs.take(Kind::Table, Frontier::MIN, None), all);
         fill(&mut diffs);
         let late = [row(b"a", 4, 1), row(b"a", 5, -1), row(b"b", 7, 1)];
-        assert_eq!(diffs.take(Kind::Table, Frontier::at(4)), late);
+        assert_eq!(diffs.take(Kind::Table, Frontier::at(4), None), late);
         fill(&mut diffs);
-        assert_eq!(diffs.take(Kind::Table, Frontier::at(6)), [row(b"b", 7, 1)]);
-        assert_eq!(diffs.take(Kind::Table, Frontier::at(6)), []);
+        assert_eq!(diffs.take(Kind::Table, Frontier::at(6), None), [row(b"b", 7, 1)]);
+        assert_eq!(diffs.take(Kind::Table, Frontier::at(6), None), []);
     }
 }

@@ -68,6 +68,9 @@ pub(crate) enum Command {
     },
     Get(Get),
     Scan(Scan),
+    History(History),
+    Diff(Diff),
+    Tail(Tail),
     Dump(Dump),
     Verify(Verify),
     Compact(Compact),
@@ -94,6 +97,9 @@ impl Command {
             Self::Stat { .. } => "stat",
             Self::Get(_) => "get",
             Self::Scan(_) => "scan",
+            Self::History(_) => "history",
+            Self::Diff(_) => "diff",
+            Self::Tail(_) => "tail",
             Self::Dump(_) => "dump",
             Self::Verify(_) => "verify",
             Self::Compact(_) => "compact",
@@ -193,6 +199,76 @@ pub(crate) struct Scan {
     pub(crate) count: bool,
 }
 
+/// Which keys are meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Keys {
+    /// Only keys that begin with this
+    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from_key", "to_key"])]
+    pub(crate) prefix: Option<ArgBytes>,
+    /// Only keys from this one on
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) from_key: Option<ArgBytes>,
+    /// Only keys below this one
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub(crate) to_key: Option<ArgBytes>,
+}
+
+/// Prints the updates at their own times, in order of key, value and time
+///
+/// What was compacted counts as being at since.
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// Only this key: text, or {"b64": ".."}
+    #[arg(value_parser = bytes(), conflicts_with_all = ["prefix", "from_key", "to_key"])]
+    pub(crate) key: Option<ArgBytes>,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    /// Only times from this one on
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) from: Option<u64>,
+    /// Only times below this one [default: upper]
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) to: Option<u64>,
+}
+
+/// Prints how the contents differ between two times, in order of key and value
+///
+/// The diff of a row is by how much its count has changed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Diff {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// The earlier time
+    #[arg(value_name = "T1", value_parser = parse_ts)]
+    pub(crate) before: u64,
+    /// The later time
+    #[arg(value_name = "T2", value_parser = parse_ts)]
+    pub(crate) after: u64,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+}
+
+/// Prints the updates in order of time
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tail {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// Only times from this one on [default: the contents at since, then all that follows]
+    #[arg(long, value_name = "T", value_parser = parse_ts)]
+    pub(crate) from: Option<u64>,
+    /// Goes on with what others add: looks every second, while nobody else has it open
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
 /// Writes the database as text, from which load --dump restores it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Dump {
@@ -261,6 +337,11 @@ mod tests {
             "get db c k --as-of 2019-03-01",
             "get db c {\"b64\":1}",
             "scan db c --prefix a --from b",
+            "history db c k --prefix a",
+            "history db c --prefix a --from-key b",
+            "history db c --from x",
+            "diff db c 1",
+            "tail db c --from x",
             "verify db --quick --full",
             "compact db --below x",
         ] {

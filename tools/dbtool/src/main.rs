@@ -56,6 +56,9 @@ fn run(args: Args) -> Result<()> {
         }
         Command::Get(args) => commands::get::run(&global, &args),
         Command::Scan(args) => commands::scan::run(&global, &args),
+        Command::History(args) => commands::history::run(&global, &args),
+        Command::Diff(args) => commands::diff::run(&global, &args),
+        Command::Tail(args) => commands::tail::run(&global, &args),
         Command::Dump(args) => commands::dump::run(&args),
         Command::Verify(args) => commands::verify::run(&global, &args),
         Command::Compact(args) => commands::compact::run(&global, &args),

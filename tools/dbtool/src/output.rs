@@ -85,6 +85,11 @@ impl<W: Write> RowsOut<W> {
         }
     }
 
+    /// Hands out what was written so far; a table is written at its end only.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Writes what was held back, and flushes.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if self.format == Format::Table {

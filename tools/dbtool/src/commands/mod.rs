@@ -3,15 +3,19 @@
 pub(crate) mod change;
 pub(crate) mod compact;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod get;
+pub(crate) mod history;
 pub(crate) mod info;
+mod keys;
 pub(crate) mod load;
 pub(crate) mod ls;
 mod position;
 mod restore;
 pub(crate) mod scan;
 pub(crate) mod stat;
+pub(crate) mod tail;
 pub(crate) mod verify;
 
 use crate::args::Global;

@@ -12,6 +12,7 @@ mod exit;
 mod load;
 mod read;
 mod readme;
+mod time;
 
 use snapbox::cmd::{Command, cargo_bin};
 use std::fs::File;
