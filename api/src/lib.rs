@@ -62,7 +62,7 @@ pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
 pub use commit::{Commit, Committed};
 pub use database::Datestone;
-pub use datestone_engine::config::{Compression, Durability, Options};
+pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
 pub use datestone_engine::error::{Error, ErrorKind, Result};
 pub use datestone_engine::stats::{Counts, Stats};
 pub use datestone_engine::types::{Frontier, Update};

@@ -1,7 +1,21 @@
 //! [`Options`]: everything about a database that can be chosen when it is opened.
+//!
+//! Each option has one name, the same as its field: in `name=value` text ([`Options::set`]), in the
+//! environment (`DATESTONE_<NAME>`, [`Options::from_env`]) and in the table of all of them
+//! ([`Options::table`]), which says type, bounds, default and purpose once for programs, for tools
+//! and for the documentation.
+
+mod size;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use size::{display_size, parse_size};
+pub use table::{OptionInfo, OptionKind};
 
 use crate::error::{Error, Result};
-use crate::limits;
 
 /// When an acknowledged commit survives what.
 ///
@@ -42,6 +56,9 @@ pub enum Compression {
 }
 
 /// Everything about a database that can be chosen when it is opened. The defaults are measured.
+///
+/// As text, each option has the name of its field; see [`Options::set`], [`Options::from_env`] and
+/// [`Options::table`].
 ///
 /// ```
 /// use datestone_engine::config::Options;
@@ -93,47 +110,11 @@ impl Default for Options {
 impl Options {
     /// Refuses values out of bounds.
     pub fn check(&self) -> Result<()> {
-        if !(limits::MEMTABLE_BYTES_MIN..=limits::MEMTABLE_BYTES_MAX).contains(&self.memtable_bytes)
-        {
-            return Err(Error::invalid(format!(
-                "memtable_bytes is {}, must be from {} to {}",
-                self.memtable_bytes,
-                limits::MEMTABLE_BYTES_MIN,
-                limits::MEMTABLE_BYTES_MAX
-            )));
+        for option in Self::table() {
+            option.check(self)?;
         }
-        if !(limits::WAL_FILE_BYTES_MIN..=limits::WAL_FILE_BYTES_MAX).contains(&self.wal_file_bytes)
-        {
-            return Err(Error::invalid(format!(
-                "wal_file_bytes is {}, must be from {} to {}",
-                self.wal_file_bytes,
-                limits::WAL_FILE_BYTES_MIN,
-                limits::WAL_FILE_BYTES_MAX
-            )));
-        }
-        if !self.wal_file_bytes.is_multiple_of(limits::WAL_FILE_BYTES_UNIT) {
-            return Err(Error::invalid(format!(
-                "wal_file_bytes is {}, must be a multiple of {}",
-                self.wal_file_bytes,
-                limits::WAL_FILE_BYTES_UNIT
-            )));
-        }
-        if self.background_threads > limits::BACKGROUND_THREADS_MAX {
-            return Err(Error::invalid(format!(
-                "background_threads is {}, must be at most {}",
-                self.background_threads,
-                limits::BACKGROUND_THREADS_MAX
-            )));
-        }
-        if let Compression::Cold { level } = self.compression {
-            if !(1..=19).contains(&level) {
-                return Err(Error::invalid(format!(
-                    "compression level is {level}, must be from 1 to 19"
-                )));
-            }
-            if !cfg!(feature = "zstd") {
-                return Err(Error::invalid("this build has no zstd (feature `zstd`)"));
-            }
+        if matches!(self.compression, Compression::Cold { .. }) && !cfg!(feature = "zstd") {
+            return Err(Error::invalid("this build has no zstd (feature `zstd`)"));
         }
         Ok(())
     }
