@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<()> {
     let Args { global, command } = args;
+    store::open_with(global.options()?);
     match command {
         Command::Load(args) => commands::load::run(&global, &args),
         Command::Info { db } => commands::info::run(&global, &db),
@@ -59,6 +60,12 @@ fn run(args: Args) -> Result<()> {
         Command::Dump(args) => commands::dump::run(&args),
         Command::Verify(args) => commands::verify::run(&global, &args),
         Command::Compact(args) => commands::compact::run(&global, &args),
+        Command::ImportGit(args) => commands::import_git::run(&global, &args),
+        Command::Inspect(what) => commands::inspect::run(&global, &what),
+        Command::CheckDump { file } => commands::check_dump::run(&global, &file),
+        Command::Config => commands::config::run(&global),
+        Command::Completions { shell } => commands::shell::completions(shell),
+        Command::Man { of } => commands::shell::man(of.as_deref()),
         Command::Demo { dir } => commands::demo::run(&global, dir),
     }
 }

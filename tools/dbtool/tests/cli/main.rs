@@ -8,7 +8,11 @@
 mod demo;
 mod dump;
 mod exit;
+#[cfg(unix)]
+mod git;
+mod inspect;
 mod load;
+mod options;
 mod read;
 mod readme;
 
