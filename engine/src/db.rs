@@ -503,11 +503,15 @@ impl Leader {
             .collect();
         let last = self.wal.append(&frames)?;
         let durability = |wanted| accepted.iter().any(|(_, r)| r.durability == wanted);
-        if durability(Durability::Fsync) {
-            self.wal.sync()?;
+        let made = if durability(Durability::Fsync) {
+            self.wal.sync().map(drop)
         } else if durability(Durability::Buffer) {
-            self.wal.write()?;
-        }
+            self.wal.write()
+        } else {
+            Ok(())
+        };
+        // Nobody was told of these commits yet.
+        self.wal.or_take_back(made)?;
         Ok(last)
     }
 }

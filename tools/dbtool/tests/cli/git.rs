@@ -92,7 +92,7 @@ fn eventful(path: &Path) -> Repo {
     repo.file("dir/new\nline\ttab \"quote\"", "odd");
     repo.file(OsStr::from_bytes(b"latin-\xe4"), "not UTF-8");
     repo.file(":100644 100644 x y M", "looks like a change");
-    repo.file(&"0".repeat(40), "looks like a commit");
+    repo.file("0".repeat(40), "looks like a commit");
     repo.commit("first");
     repo.git(&["mv", "a", "renamed"]);
     repo.commit("rename");
