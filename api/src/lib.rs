@@ -55,6 +55,8 @@ mod codec;
 mod collection;
 mod commit;
 mod database;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod observe;
 mod rows;
 mod snapshot;
 
@@ -64,7 +66,9 @@ pub use commit::{Commit, Committed};
 pub use database::Datestone;
 pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
 pub use datestone_engine::error::{Error, ErrorKind, Result};
+pub use datestone_engine::events::{CompactionReason, Event, EventListener};
 pub use datestone_engine::stats::{Counts, Stats};
+pub use datestone_engine::throttle::StallReason;
 pub use datestone_engine::types::{Frontier, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};

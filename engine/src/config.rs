@@ -16,6 +16,7 @@ pub use size::{display_size, parse_size};
 pub use table::{OptionInfo, OptionKind};
 
 use crate::error::{Error, Result};
+use crate::events::EventListener;
 
 /// When an acknowledged commit survives what.
 ///
@@ -89,6 +90,8 @@ pub struct Options {
     /// Whether background compaction chooses work by itself (default: true). Explicit compaction
     /// works either way.
     pub auto_compaction: bool,
+    /// Told of what the engine does on its own (default: nobody). The one option without a text.
+    pub on_event: Option<EventListener>,
 }
 
 impl Default for Options {
@@ -103,6 +106,7 @@ impl Default for Options {
             block_cache_bytes: 32 << 20,
             hash_index: true,
             auto_compaction: true,
+            on_event: None,
         }
     }
 }

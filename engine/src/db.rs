@@ -5,10 +5,11 @@
 //! a thread while holding `installer` or `catalog`.
 
 use crate::catalog::{Frozen, MemSet};
-use crate::collection::{Collection, Description};
+use crate::collection::{Change, Collection, Description};
 use crate::commit::Commit;
 use crate::config::{Durability, Options};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::format::FORMAT_VERSION;
 use crate::install::Shared;
 use crate::io::{Env, JoinHandle};
@@ -20,7 +21,7 @@ use crate::snapshot::{Snapshot, Updates};
 use crate::stats::Stats;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::throttle::{Debt, pause};
+use crate::throttle::{Debt, StallReason, pause};
 use crate::types::{CollectionId, Frontier, SeqNo};
 use crate::verify::{VerifyDepth, VerifyReport, verify};
 use crate::wal::group::{GroupCommit, GroupLimits};
@@ -196,6 +197,7 @@ impl Db {
         let payload_crc = FrameIn::new(commit.payload()).payload_crc;
         let (updates, raises_since) = (commit.update_count(), commit.must_sync());
         let weight = commit.payload().len();
+        let since_before = self.0.since_before(&commit);
         let request = Request { commit, durability, payload_crc };
         let seqno = self
             .0
@@ -207,6 +209,7 @@ impl Db {
         if raises_since {
             self.0.worker.call();
         }
+        self.0.tell_since(&since_before);
         Ok(seqno)
     }
 
@@ -389,21 +392,51 @@ impl Inner {
         };
         let clock = &self.shared.env.clock;
         let start = clock.monotonic();
-        let mut waited = false;
+        let mut waited = None;
         if self.shared.options.background_threads > 0
-            && let Some((pause, _reason)) = pause(debt, bytes, self.worker.flush_rate())
+            && let Some((pause, reason)) = pause(debt, bytes, self.worker.flush_rate())
         {
             clock.sleep(pause);
-            waited = true;
+            waited = Some(reason);
         }
         if frozen >= FROZEN_COUNT_MAX {
             self.worker.wait_for_flush(FROZEN_COUNT_MAX)?;
-            waited = true;
+            waited = Some(StallReason::Memtables);
         }
-        if waited {
-            self.shared.counters.stalled(clock.monotonic() - start);
+        if let Some(reason) = waited {
+            let duration = clock.monotonic().saturating_sub(start);
+            self.shared.counters.stalled(duration);
+            self.shared.tell(|| Event::Stalled { reason, duration });
         }
         Ok(())
+    }
+
+    /// The collections whose since a commit asks to be raised, and what it is; nothing when nobody
+    /// wants to be told.
+    fn since_before(&self, commit: &Commit) -> Vec<(CollectionId, Frontier)> {
+        if self.shared.options.on_event.is_none() {
+            return Vec::new();
+        }
+        let catalog = self.shared.catalog.read();
+        let raised = commit.changes().iter().filter_map(|change| match change {
+            Change::CompactBelow(id, _) => Some(*id),
+            _ => None,
+        });
+        raised.filter_map(|id| Some((id, catalog.collections().get(id)?.since))).collect()
+    }
+
+    /// Tells of every since that is beyond what it was.
+    fn tell_since(&self, before: &[(CollectionId, Frontier)]) {
+        for (id, since_before) in before {
+            let now = {
+                let catalog = self.shared.catalog.read();
+                let known = catalog.collections().get(*id);
+                known.map(|known| (known.description.name.to_string(), known.since))
+            };
+            if let Some((collection, since)) = now.filter(|(_, since)| since > since_before) {
+                self.shared.tell(|| Event::SinceAdvanced { collection, since });
+            }
+        }
     }
 
     fn stats_of(&self, collection: Collection) -> CollectionStats {

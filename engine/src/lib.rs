@@ -14,6 +14,7 @@ pub mod config;
 pub mod consolidate;
 pub mod cursor;
 pub mod error;
+pub mod events;
 pub mod found;
 pub mod io;
 pub mod limits;

@@ -8,6 +8,7 @@
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
 //! | `corruption` | damage at rest gives right data or a typed error |
+//! | `events` | what listeners are told, and that they can break nothing |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
 //! | `tidy` | layers, hollow assertions and plain sources |
@@ -16,6 +17,8 @@
 mod api;
 #[cfg(test)]
 mod corruption;
+#[cfg(test)]
+mod events;
 #[cfg(test)]
 mod format_spec;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&str] = &[
     "types limits sync throttle prefetch",
     "error",
+    "events",
     "cursor found consolidate config stats",
     "format",
     "io",
