@@ -67,7 +67,7 @@ pub use database::Datestone;
 pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
 pub use datestone_engine::error::{Error, ErrorKind, Result};
 pub use datestone_engine::events::{CompactionReason, Event, EventListener};
-pub use datestone_engine::stats::{Counts, Stats};
+pub use datestone_engine::stats::{Counts, MemoryUse, Stats};
 pub use datestone_engine::throttle::StallReason;
 pub use datestone_engine::types::{Frontier, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};

@@ -17,6 +17,7 @@ pub use table::{OptionInfo, OptionKind};
 
 use crate::error::{Error, Result};
 use crate::events::EventListener;
+use crate::limits::{FROZEN_COUNT_MAX, MEMTABLE_BYTES_MAX, MEMTABLE_BYTES_MIN};
 
 /// When an acknowledged commit survives what.
 ///
@@ -71,6 +72,12 @@ pub enum Compression {
 pub struct Options {
     /// Create the database when there is none (default: true).
     pub create_if_missing: bool,
+    /// Limit of the memory for memtables, block cache and merges together, in bytes, at least 4 MiB
+    /// (default: none). An eighth is kept for merges, an eighth is the block cache's, the rest is
+    /// the memtables'; sizes that are left at their defaults are derived from it, others must fit.
+    /// Commits wait until there is room in the memtables' share; one that needs more than all of it
+    /// is refused.
+    pub memory_limit: Option<usize>,
     /// Size at which a memtable is frozen and flushed, in bytes (default: 64 MiB, at least 64 KiB).
     pub memtable_bytes: usize,
     /// Size of a WAL file, in bytes (default: 64 MiB, at least 64 KiB, a multiple of 4 KiB).
@@ -98,6 +105,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             create_if_missing: true,
+            memory_limit: None,
             memtable_bytes: 64 << 20,
             wal_file_bytes: 64 << 20,
             background_threads: 1,
@@ -120,6 +128,50 @@ impl Options {
         if matches!(self.compression, Compression::Cold { .. }) && !cfg!(feature = "zstd") {
             return Err(Error::invalid("this build has no zstd (feature `zstd`)"));
         }
+        self.check_memory()
+    }
+
+    /// Refuses sizes that do not fit the memory limit.
+    fn check_memory(&self) -> Result<()> {
+        let (Some(limit), Some(share)) = (self.memory_limit, self.memtable_share()) else {
+            return Ok(());
+        };
+        let Self { memtable_bytes, block_cache_bytes, .. } = self.derived();
+        let memtables = memtable_bytes.saturating_mul(FROZEN_COUNT_MAX + 1);
+        if memtables as u64 > share {
+            return Err(Error::invalid(format!(
+                "memory_limit is {}: beside block_cache_bytes {} and an eighth for merges it leaves \
+                 {share} bytes, and four memtables of memtable_bytes {} do not fit; raise \
+                 memory_limit or lower the others",
+                display_size(limit as u64),
+                display_size(block_cache_bytes as u64),
+                display_size(memtable_bytes as u64)
+            )));
+        }
         Ok(())
+    }
+
+    /// The bytes that memtables may take together, `None` without a memory limit.
+    #[must_use]
+    pub(crate) fn memtable_share(&self) -> Option<u64> {
+        let limit = self.memory_limit?;
+        let cache = self.derived().block_cache_bytes;
+        Some((limit - limit / 8).saturating_sub(cache) as u64)
+    }
+
+    /// The options with the sizes that the memory limit gives to those left at their defaults.
+    #[must_use]
+    pub(crate) fn derived(&self) -> Self {
+        let mut derived = self.clone();
+        let (Some(limit), default) = (self.memory_limit, Self::default()) else { return derived };
+        if derived.block_cache_bytes == default.block_cache_bytes {
+            derived.block_cache_bytes = limit / 8;
+        }
+        if derived.memtable_bytes == default.memtable_bytes {
+            // Four of them take half of the share; the rest is for commits on their way.
+            let share = (limit - limit / 8).saturating_sub(derived.block_cache_bytes);
+            derived.memtable_bytes = (share / 8).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);
+        }
+        derived
     }
 }

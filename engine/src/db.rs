@@ -4,6 +4,7 @@
 //! `leader` -> `Worker::flushing` / `Worker::merging` -> `installer` -> `catalog`. Nobody waits for
 //! a thread while holding `installer` or `catalog`.
 
+use crate::admission::{Admission, Promise};
 use crate::catalog::{Frozen, MemSet};
 use crate::collection::{Change, Collection, Description};
 use crate::commit::Commit;
@@ -16,9 +17,10 @@ use crate::io::{Env, JoinHandle};
 use crate::leader::WriteState;
 use crate::limits::FROZEN_COUNT_MAX;
 use crate::maintenance::Worker;
+use crate::memtable::{Memtable, SLOT_BYTES};
 use crate::recovery::{self, Recovered};
 use crate::snapshot::{Snapshot, Updates};
-use crate::stats::Stats;
+use crate::stats::{MemoryUse, Stats};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::throttle::{Debt, StallReason, pause};
@@ -48,6 +50,7 @@ struct Inner {
     leader: Mutex<Leader>,
     wal: Arc<WalShared>,
     worker: Arc<Worker>,
+    admission: Admission,
     threads: Mutex<Vec<Box<dyn JoinHandle>>>,
     /// The lock file, while the database is open.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
@@ -92,9 +95,13 @@ impl Db {
     /// Opens the database in `dir`.
     pub fn open(env: Env, dir: &Path, options: Options) -> Result<Self> {
         options.check()?;
+        let share = options.memtable_share();
+        let options = options.derived();
         let Recovered { shared, state, wal, wal_shared, lock } =
             recovery::recover(env, dir, options)?;
         let shared = Arc::new(shared);
+        let empty_bytes = Memtable::new(shared.options.memtable_bytes).bytes();
+        let admission = Admission::new(share, empty_bytes);
         let worker = Arc::new(Worker::new(Arc::clone(&shared), Arc::clone(&wal_shared)));
         let threads = worker.start()?;
         worker.call();
@@ -104,6 +111,7 @@ impl Db {
             leader: Mutex::new(Leader { state, wal }),
             wal: wal_shared,
             worker,
+            admission,
             threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
@@ -194,6 +202,7 @@ impl Db {
         commit.seal()?;
         let durability = if commit.must_sync() { Durability::Fsync } else { durability };
         self.0.make_room(commit.payload().len())?;
+        let _promise = self.0.promise_memory(memory_need(&commit))?;
         let payload_crc = FrameIn::new(commit.payload()).payload_crc;
         let (updates, raises_since) = (commit.update_count(), commit.must_sync());
         let weight = commit.payload().len();
@@ -411,6 +420,47 @@ impl Inner {
         Ok(())
     }
 
+    /// Bytes of all memtables.
+    fn memtable_bytes(&self) -> u64 {
+        self.shared.catalog.read().mem().iter().map(|memtable| memtable.bytes()).sum()
+    }
+
+    /// Waits until there is memory for a commit that needs so many bytes of it.
+    fn promise_memory(&self, need: u64) -> Result<Promise<'_>> {
+        if let Some(most) = self.admission.most().filter(|most| need > *most) {
+            return Err(Error::invalid(format!(
+                "a commit that needs {need} bytes of memory, of which memory_limit leaves {most}; \
+                 make several commits of it or raise memory_limit"
+            )));
+        }
+        let clock = &self.shared.env.clock;
+        let start = clock.monotonic();
+        let mut waited = false;
+        let promise = loop {
+            match self.admission.enter(need, || self.memtable_bytes()) {
+                Ok(promise) => break promise,
+                Err(full) => {
+                    waited = true;
+                    let frozen = self.shared.catalog.read().mem().frozen.len();
+                    if frozen > 0 {
+                        self.worker.wait_for_flush(frozen)?;
+                    } else if full.others_end {
+                        self.admission.wait_for_end();
+                    } else {
+                        self.freeze();
+                    }
+                }
+            }
+            self.check_open()?;
+        };
+        if waited {
+            let duration = clock.monotonic().saturating_sub(start);
+            self.shared.counters.stalled(duration);
+            self.shared.tell(|| Event::Stalled { reason: StallReason::Memtables, duration });
+        }
+        Ok(promise)
+    }
+
     /// The collections whose since a commit asks to be raised, and what it is; nothing when nobody
     /// wants to be told.
     fn since_before(&self, commit: &Commit) -> Vec<(CollectionId, Frontier)> {
@@ -496,6 +546,10 @@ impl Inner {
         }
         let catalog = self.shared.catalog.read();
         let active = &catalog.mem().active;
+        stats.memory = MemoryUse {
+            memtables: catalog.mem().iter().map(|memtable| memtable.bytes()).sum(),
+            block_cache: self.shared.cache.len_bytes(),
+        };
         stats.memtable_bytes = if active.is_empty() { 0 } else { active.bytes() };
         stats.frozen_memtables = catalog.mem().frozen.len() as u64;
         stats
@@ -522,6 +576,13 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let _ = self.close();
     }
+}
+
+/// Bytes that a commit takes in a memtable at most: a row there takes at most twice what it takes in
+/// the log.
+fn memory_need(commit: &Commit) -> u64 {
+    let logged = commit.payload().len() as u64;
+    2 * logged + SLOT_BYTES * commit.collections_max()
 }
 
 impl Leader {

@@ -1,8 +1,8 @@
 //! [`Event`]s: what the engine does on its own, told to whoever wants to know.
 //!
 //! # Invariants
-//! 1. A listener is called without any lock of the engine held, by the thread that did the work: it
-//!    may use the database, and while it runs that thread does nothing else.
+//! 1. A listener is called without any lock of the engine held, by the thread that did the work:
+//!    while it runs that thread does nothing else.
 //! 2. A listener that panics changes nothing: the panic ends at the call.
 
 use crate::error::Error;
@@ -137,7 +137,8 @@ pub struct EventListener(Arc<dyn Fn(&Event) + Send + Sync>);
 
 impl EventListener {
     /// Has `listen` called. It is called on the threads that commit, flush and merge, so it should
-    /// be quick; it may use the database.
+    /// be quick. It may read the database; it should not write to it, because a write may have to
+    /// wait for the very thread that it runs on.
     #[must_use]
     pub fn new(listen: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listen))

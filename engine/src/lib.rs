@@ -10,6 +10,7 @@
 //! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
 //! | recovery | `recovery` -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
 
+mod admission;
 pub mod config;
 pub mod consolidate;
 pub mod cursor;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `api` | what the public interface promises, call by call, and each kind of error |
 //! | `merge_under_way` | what may happen between two steps of a merge |
+//! | `memory` | limits of memory and log hold while much more goes through |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
@@ -23,6 +24,8 @@ mod events;
 mod format_spec;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod merge_under_way;
 #[cfg(test)]

@@ -194,6 +194,19 @@ fn get_compression(options: &Options) -> String {
     }
 }
 
+fn set_memory_limit(options: &mut Options, _: OptionKind, text: &str) -> Option<()> {
+    let bounds = OptionKind::Bytes {
+        min: limits::MEMORY_LIMIT_MIN as u64,
+        max: limits::MEMORY_LIMIT_MAX,
+        unit: 1,
+    };
+    options.memory_limit = match text {
+        "none" => None,
+        _ => Some(size(bounds, text)?),
+    };
+    Some(())
+}
+
 const BLOCK_CACHE_BYTES_MAX: u64 = 1 << 40;
 
 /// All options, in the order of the fields.
@@ -204,6 +217,13 @@ const TABLE: &[OptionInfo] = &[
         purpose: "Create the database when there is none.",
         get: |options| options.create_if_missing.to_string(),
         set: |options, _, text| flag(text).map(|on| options.create_if_missing = on),
+    },
+    OptionInfo {
+        name: "memory_limit",
+        kind: OptionKind::Choice("none or from 4MiB to 1TiB"),
+        purpose: "Memory for memtables, block cache and merges together; commits wait for room.",
+        get: |options| options.memory_limit.map_or_else(|| "none".into(), bytes),
+        set: set_memory_limit,
     },
     OptionInfo {
         name: "memtable_bytes",

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 fn every_option_goes_round_through_text() {
     let odd = Options {
         create_if_missing: false,
+        memory_limit: Some(64 << 20),
         memtable_bytes: (1 << 20) + 1,
         wal_file_bytes: 1 << 20,
         background_threads: 3,
@@ -45,6 +46,7 @@ fn a_refusal_names_key_value_and_bounds_and_changes_nothing() {
         ),
         ("background_threads=65", "option background_threads is 65, must be from 0 to 64"),
         ("background_threads=-1", "option background_threads is -1, must be from 0 to 64"),
+        ("memory_limit=1MiB", "option memory_limit is 1MiB, must be none or from 4MiB to 1TiB"),
         ("hash_index=yes", "option hash_index is yes, must be true or false"),
         ("durability=", "option durability is , must be fsync, buffer or none"),
         (
@@ -83,6 +85,30 @@ fn a_struct_out_of_bounds_is_refused_like_its_text() {
         assert!(error.to_string().contains(told), "{error}");
     }
     Options::default().check().unwrap();
+}
+
+#[test]
+fn a_memory_limit_gives_sizes_and_refuses_those_that_do_not_fit() {
+    let limited = Options { memory_limit: Some(64 << 20), ..Options::default() };
+    limited.check().unwrap();
+    let derived = limited.derived();
+    assert_eq!((derived.block_cache_bytes, derived.memtable_bytes), (8 << 20, 6 << 20));
+    assert_eq!(limited.memtable_share(), Some(48 << 20));
+    let own = Options { memtable_bytes: 12 << 20, ..limited.clone() };
+    own.check().unwrap();
+    assert_eq!(own.derived().memtable_bytes, 12 << 20);
+    for bad in [
+        Options { memtable_bytes: (12 << 20) + 1, ..limited.clone() },
+        Options { block_cache_bytes: 60 << 20, ..limited.clone() },
+        Options { block_cache_bytes: 1 << 30, ..limited },
+    ] {
+        let told = bad.check().unwrap_err().to_string();
+        assert!(told.contains("memory_limit is 64MiB") && told.contains("raise"), "{told}");
+    }
+    let least = Options { memory_limit: Some(4 << 20), ..Options::default() };
+    least.check().unwrap();
+    assert!(Options { memory_limit: Some((4 << 20) - 1), ..least }.check().is_err());
+    assert_eq!(Options::default().derived(), Options::default());
 }
 
 #[test]
