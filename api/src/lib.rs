@@ -51,6 +51,11 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// The examples of the guide run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/operations.md")]
+struct Operations;
+
 mod codec;
 mod collection;
 mod commit;

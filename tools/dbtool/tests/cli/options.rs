@@ -52,6 +52,22 @@ fn config_lists_every_option_with_its_value() {
 }
 
 #[test]
+fn the_guide_has_the_table_of_options() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let guide = std::fs::read_to_string(root.join("docs/guide/operations.md")).unwrap();
+    let documented: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+    let said = |option: &datestone::OptionInfo| {
+        let (name, kind, purpose) = (option.name, option.kind.name(), option.purpose);
+        format!(
+            "| `{name}` | {kind} | {} | {} | {purpose} |",
+            option.default(),
+            option.kind.bounds()
+        )
+    };
+    assert_eq!(documented, datestone::Options::table().iter().map(said).collect::<Vec<_>>());
+}
+
+#[test]
 fn completions_and_manual_pages_name_every_command() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
