@@ -243,8 +243,7 @@ fn a_failed_write_poisons() {
 /// exactly the length of the first lost one is written, and the power is cut.
 #[test]
 fn a_full_device_takes_an_append_back() {
-    let mut taken_back = 0;
-    for n in 1.. {
+    for (taken_back, n) in (1..).enumerate() {
         let fs = new_fs();
         let (mut writer, ..) = open_all(&fs);
         commit(&mut writer, 3, 100);
@@ -263,7 +262,6 @@ fn a_full_device_takes_an_append_back() {
         };
         assert_eq!(error.kind(), ErrorKind::NoSpace, "write {n}");
         assert_eq!(writer.last_seqno(), SeqNo(4), "write {n}");
-        taken_back += 1;
         for plan in [CrashPlan::LoseUnsynced, CrashPlan::KeepAll, CrashPlan::Random(n)] {
             let replayed = open_all(&fs.crash(plan)).1;
             let without_kept = expected(1..=3, 100);
