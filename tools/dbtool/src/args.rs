@@ -39,7 +39,7 @@ pub(crate) struct Global {
     /// Opens databases with this option; may be repeated (dbtool config lists the options)
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Takes options from the environment too, as DATESTONE_<KEY>; --set goes before
+    /// Takes options from the environment too, as DATESTONE_KEY; --set goes before
     #[arg(long, global = true)]
     env: bool,
 }
