@@ -62,6 +62,8 @@ mod guides {
     struct Multisets;
     #[doc = include_str!("../../docs/guide/streaming.md")]
     struct Streaming;
+    #[doc = include_str!("../../docs/guide/operations.md")]
+    struct Operations;
 }
 
 mod codec;
@@ -72,6 +74,8 @@ mod database;
 mod futures;
 mod key_range;
 mod log;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod observe;
 mod rows;
 mod snapshot;
 mod streaming;
@@ -83,10 +87,12 @@ pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
 pub use commit::{Commit, Committed};
 pub use database::Datestone;
-pub use datestone_engine::config::{Compression, Durability, Options};
+pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
 pub use datestone_engine::erase::Erased;
 pub use datestone_engine::error::{Error, ErrorKind, Result};
-pub use datestone_engine::stats::{Counts, Stats};
+pub use datestone_engine::events::{CompactionReason, DbEvent, EventListener};
+pub use datestone_engine::stats::{Counts, MemoryUse, Stats};
+pub use datestone_engine::throttle::StallReason;
 pub use datestone_engine::truncate::Truncated;
 pub use datestone_engine::types::{Frontier, Kind, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};

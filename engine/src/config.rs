@@ -1,7 +1,23 @@
 //! [`Options`]: everything about a database that can be chosen when it is opened.
+//!
+//! Each option has one name, the same as its field: in `name=value` text ([`Options::set`]), in the
+//! environment (`DATESTONE_<NAME>`, [`Options::from_env`]) and in the table of all of them
+//! ([`Options::table`]), which says type, bounds, default and purpose once for programs, for tools
+//! and for the documentation.
+
+mod size;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use size::{display_size, parse_size};
+pub use table::{OptionInfo, OptionKind};
 
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::events::EventListener;
+use crate::limits::{FROZEN_COUNT_MAX, MEMTABLE_BYTES_MAX, MEMTABLE_BYTES_MIN};
 
 /// When an acknowledged commit survives what.
 ///
@@ -43,6 +59,9 @@ pub enum Compression {
 
 /// Everything about a database that can be chosen when it is opened. The defaults are measured.
 ///
+/// As text, each option has the name of its field; see [`Options::set`], [`Options::from_env`] and
+/// [`Options::table`].
+///
 /// ```
 /// use datestone_engine::config::Options;
 /// let small = Options { memtable_bytes: 1 << 20, wal_file_bytes: 1 << 20, ..Options::default() };
@@ -53,6 +72,12 @@ pub enum Compression {
 pub struct Options {
     /// Create the database when there is none (default: true).
     pub create_if_missing: bool,
+    /// Limit of the memory for memtables, block cache and merges together, in bytes, at least 4 MiB
+    /// (default: none). An eighth is kept for merges, an eighth is the block cache's, the rest is
+    /// the memtables'; sizes that are left at their defaults are derived from it, others must fit.
+    /// Commits wait until there is room in the memtables' share; one that needs more than all of it
+    /// is refused.
+    pub memory_limit: Option<usize>,
     /// Size at which a memtable is frozen and flushed, in bytes (default: 64 MiB, at least 64 KiB).
     pub memtable_bytes: usize,
     /// Size of a WAL file, in bytes (default: 64 MiB, at least 64 KiB, a multiple of 4 KiB).
@@ -72,12 +97,15 @@ pub struct Options {
     /// Whether background compaction chooses work by itself (default: true). Explicit compaction
     /// works either way.
     pub auto_compaction: bool,
+    /// Told of what the engine does on its own (default: nobody). The one option without a text.
+    pub on_event: Option<EventListener>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             create_if_missing: true,
+            memory_limit: None,
             memtable_bytes: 64 << 20,
             wal_file_bytes: 64 << 20,
             background_threads: 1,
@@ -86,6 +114,7 @@ impl Default for Options {
             block_cache_bytes: 32 << 20,
             hash_index: true,
             auto_compaction: true,
+            on_event: None,
         }
     }
 }
@@ -93,48 +122,56 @@ impl Default for Options {
 impl Options {
     /// Refuses values out of bounds.
     pub fn check(&self) -> Result<()> {
-        if !(limits::MEMTABLE_BYTES_MIN..=limits::MEMTABLE_BYTES_MAX).contains(&self.memtable_bytes)
-        {
-            return Err(Error::invalid(format!(
-                "memtable_bytes is {}, must be from {} to {}",
-                self.memtable_bytes,
-                limits::MEMTABLE_BYTES_MIN,
-                limits::MEMTABLE_BYTES_MAX
-            )));
+        for option in Self::table() {
+            option.check(self)?;
         }
-        if !(limits::WAL_FILE_BYTES_MIN..=limits::WAL_FILE_BYTES_MAX).contains(&self.wal_file_bytes)
-        {
-            return Err(Error::invalid(format!(
-                "wal_file_bytes is {}, must be from {} to {}",
-                self.wal_file_bytes,
-                limits::WAL_FILE_BYTES_MIN,
-                limits::WAL_FILE_BYTES_MAX
-            )));
+        if matches!(self.compression, Compression::Cold { .. }) && !cfg!(feature = "zstd") {
+            return Err(Error::invalid("this build has no zstd (feature `zstd`)"));
         }
-        if !self.wal_file_bytes.is_multiple_of(limits::WAL_FILE_BYTES_UNIT) {
+        self.check_memory()
+    }
+
+    /// Refuses sizes that do not fit the memory limit.
+    fn check_memory(&self) -> Result<()> {
+        let (Some(limit), Some(share)) = (self.memory_limit, self.memtable_share()) else {
+            return Ok(());
+        };
+        let Self { memtable_bytes, block_cache_bytes, .. } = self.derived();
+        let memtables = memtable_bytes.saturating_mul(FROZEN_COUNT_MAX + 1);
+        if memtables as u64 > share {
             return Err(Error::invalid(format!(
-                "wal_file_bytes is {}, must be a multiple of {}",
-                self.wal_file_bytes,
-                limits::WAL_FILE_BYTES_UNIT
+                "memory_limit is {}: beside block_cache_bytes {} and an eighth for merges it leaves \
+                 {share} bytes, and four memtables of memtable_bytes {} do not fit; raise \
+                 memory_limit or lower the others",
+                display_size(limit as u64),
+                display_size(block_cache_bytes as u64),
+                display_size(memtable_bytes as u64)
             )));
-        }
-        if self.background_threads > limits::BACKGROUND_THREADS_MAX {
-            return Err(Error::invalid(format!(
-                "background_threads is {}, must be at most {}",
-                self.background_threads,
-                limits::BACKGROUND_THREADS_MAX
-            )));
-        }
-        if let Compression::Cold { level } = self.compression {
-            if !(1..=19).contains(&level) {
-                return Err(Error::invalid(format!(
-                    "compression level is {level}, must be from 1 to 19"
-                )));
-            }
-            if !cfg!(feature = "zstd") {
-                return Err(Error::invalid("this build has no zstd (feature `zstd`)"));
-            }
         }
         Ok(())
+    }
+
+    /// The bytes that memtables may take together, `None` without a memory limit.
+    #[must_use]
+    pub(crate) fn memtable_share(&self) -> Option<u64> {
+        let limit = self.memory_limit?;
+        let cache = self.derived().block_cache_bytes;
+        Some((limit - limit / 8).saturating_sub(cache) as u64)
+    }
+
+    /// The options with the sizes that the memory limit gives to those left at their defaults.
+    #[must_use]
+    pub(crate) fn derived(&self) -> Self {
+        let mut derived = self.clone();
+        let (Some(limit), default) = (self.memory_limit, Self::default()) else { return derived };
+        if derived.block_cache_bytes == default.block_cache_bytes {
+            derived.block_cache_bytes = limit / 8;
+        }
+        if derived.memtable_bytes == default.memtable_bytes {
+            // Four of them take half of the share; the rest is for commits on their way.
+            let share = (limit - limit / 8).saturating_sub(derived.block_cache_bytes);
+            derived.memtable_bytes = (share / 8).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);
+        }
+        derived
     }
 }

@@ -4,12 +4,14 @@
 //! `leader` -> `Worker::flushing` / `Worker::merging` -> `installer` -> `catalog`. Nobody waits for
 //! a thread while holding `installer` or `catalog`.
 
+use crate::admission::{Admission, Promise};
 use crate::catalog::{Frozen, MemSet};
-use crate::collection::{Collection, Description};
+use crate::collection::{Change, Collection, Description};
 use crate::commit::{Commit, Reads};
 use crate::config::{Durability, Options};
 use crate::erase::{Erased, erase};
 use crate::error::{Error, ErrorKind, Result, display_bytes};
+use crate::events::DbEvent;
 use crate::format::FORMAT_VERSION;
 use crate::format::log_key::{id_key, position_of};
 use crate::ingest::{self, Ingest};
@@ -18,14 +20,15 @@ use crate::io::{Env, JoinHandle};
 use crate::leader::{Assigned, WriteState};
 use crate::limits::FROZEN_COUNT_MAX;
 use crate::maintenance::Worker;
+use crate::memtable::{Memtable, SLOT_BYTES};
 use crate::read::RangeSpec;
 use crate::recovery::{self, Recovered};
 use crate::segment::segment_file_name;
 use crate::snapshot::{Snapshot, Updates};
-use crate::stats::Stats;
+use crate::stats::{MemoryUse, Stats};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::throttle::{Debt, pause};
+use crate::throttle::{Debt, StallReason, pause};
 use crate::truncate::{Truncated, truncate};
 use crate::types::{CollectionId, Frontier, Kind, SeqNo, Timestamp};
 use crate::verify::{VerifyDepth, VerifyReport, verify};
@@ -58,6 +61,7 @@ struct Inner {
     leader: Arc<Mutex<Leader>>,
     wal: Arc<WalShared>,
     worker: Arc<Worker>,
+    admission: Admission,
     threads: Mutex<Vec<Box<dyn JoinHandle>>>,
     /// The lock file, while the database is open.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
@@ -113,9 +117,13 @@ impl Db {
     /// Opens the database in `dir`.
     pub fn open(env: Env, dir: &Path, options: Options) -> Result<Self> {
         options.check()?;
+        let share = options.memtable_share();
+        let options = options.derived();
         let Recovered { shared, state, wal, wal_shared, lock } =
             recovery::recover(env, dir, options)?;
         let shared = Arc::new(shared);
+        let empty_bytes = Memtable::new(shared.options.memtable_bytes).bytes();
+        let admission = Admission::new(share, empty_bytes);
         let worker = Arc::new(Worker::new(Arc::clone(&shared), Arc::clone(&wal_shared)));
         let leader = Arc::new(Mutex::new(Leader { state, wal }));
         worker.also({
@@ -136,6 +144,7 @@ impl Db {
             leader,
             wal: wal_shared,
             worker,
+            admission,
             threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
@@ -239,9 +248,11 @@ impl Db {
         if self.0.shared.options.background_threads == 0 {
             raise_due(&self.0.shared, &self.0.leader)?;
         }
+        let _promise = self.0.promise_memory(memory_need(&commit))?;
         let payload_crc = FrameIn::new(commit.payload()).payload_crc;
         let (updates, raises_since) = (commit.update_count(), commit.must_sync());
         let weight = commit.payload().len();
+        let since_before = self.0.since_before(&commit);
         let request = Request { commit, durability, payload_crc };
         let committed = self
             .0
@@ -253,6 +264,7 @@ impl Db {
         if raises_since {
             self.0.worker.call();
         }
+        self.0.tell_since(&since_before);
         Ok(committed)
     }
 
@@ -622,21 +634,92 @@ impl Inner {
         };
         let clock = &self.shared.env.clock;
         let start = clock.monotonic();
-        let mut waited = false;
+        let mut waited = None;
         if self.shared.options.background_threads > 0
-            && let Some((pause, _reason)) = pause(debt, bytes, self.worker.flush_rate())
+            && let Some((pause, reason)) = pause(debt, bytes, self.worker.flush_rate())
         {
             clock.sleep(pause);
-            waited = true;
+            waited = Some(reason);
         }
         if frozen >= FROZEN_COUNT_MAX {
             self.worker.wait_for_flush(FROZEN_COUNT_MAX)?;
-            waited = true;
+            waited = Some(StallReason::Memtables);
         }
-        if waited {
-            self.shared.counters.stalled(clock.monotonic() - start);
+        if let Some(reason) = waited {
+            let duration = clock.monotonic().saturating_sub(start);
+            self.shared.counters.stalled(duration);
+            self.shared.tell(|| DbEvent::Stalled { reason, duration });
         }
         Ok(())
+    }
+
+    /// Bytes of all memtables.
+    fn memtable_bytes(&self) -> u64 {
+        self.shared.catalog.read().mem().iter().map(|memtable| memtable.bytes()).sum()
+    }
+
+    /// Waits until there is memory for a commit that needs so many bytes of it.
+    fn promise_memory(&self, need: u64) -> Result<Promise<'_>> {
+        if let Some(most) = self.admission.most().filter(|most| need > *most) {
+            return Err(Error::invalid(format!(
+                "a commit that needs {need} bytes of memory, of which memory_limit leaves {most}; \
+                 make several commits of it or raise memory_limit"
+            )));
+        }
+        let clock = &self.shared.env.clock;
+        let start = clock.monotonic();
+        let mut waited = false;
+        let promise = loop {
+            match self.admission.enter(need, || self.memtable_bytes()) {
+                Ok(promise) => break promise,
+                Err(full) => {
+                    waited = true;
+                    let frozen = self.shared.catalog.read().mem().frozen.len();
+                    if frozen > 0 {
+                        self.worker.wait_for_flush(frozen)?;
+                    } else if full.others_end {
+                        self.admission.wait_for_end();
+                    } else {
+                        self.freeze();
+                    }
+                }
+            }
+            self.check_open()?;
+        };
+        if waited {
+            let duration = clock.monotonic().saturating_sub(start);
+            self.shared.counters.stalled(duration);
+            self.shared.tell(|| DbEvent::Stalled { reason: StallReason::Memtables, duration });
+        }
+        Ok(promise)
+    }
+
+    /// The collections whose since a commit asks to be raised, and what it is; nothing when nobody
+    /// wants to be told.
+    fn since_before(&self, commit: &Commit) -> Vec<(CollectionId, Frontier)> {
+        if self.shared.options.on_event.is_none() {
+            return Vec::new();
+        }
+        let catalog = self.shared.catalog.read();
+        let raised = commit.changes().iter().filter_map(|change| match change {
+            Change::CompactBelow(id, _) => Some(*id),
+            _ => None,
+        });
+        raised.filter_map(|id| Some((id, catalog.collections().get(id)?.since))).collect()
+    }
+
+    /// Tells of every since that is beyond what it was.
+    fn tell_since(&self, before: &[(CollectionId, Frontier)]) {
+        for (id, since_before) in before {
+            let now = {
+                let catalog = self.shared.catalog.read();
+                let known = catalog.collections().get(*id);
+                known.map(|known| (known.description.name.to_string(), known.since))
+            };
+            if let Some((collection, since)) = now.filter(|(_, since)| since > since_before) {
+                self.shared.tell(|| DbEvent::SinceAdvanced { collection, since });
+            }
+        }
     }
 
     fn stats_of(&self, collection: Collection) -> CollectionStats {
@@ -696,6 +779,10 @@ impl Inner {
         }
         let catalog = self.shared.catalog.read();
         let active = &catalog.mem().active;
+        stats.memory = MemoryUse {
+            memtables: catalog.mem().iter().map(|memtable| memtable.bytes()).sum(),
+            block_cache: self.shared.cache.len_bytes(),
+        };
         stats.memtable_bytes = if active.is_empty() { 0 } else { active.bytes() };
         stats.frozen_memtables = catalog.mem().frozen.len() as u64;
         stats
@@ -786,6 +873,18 @@ fn raise_due(shared: &Shared, leader: &Mutex<Leader>) -> Result<bool> {
     }
 }
 
+/// Bytes of memory that the id of an event takes beside itself.
+const EVENT_ID_BYTES: u64 = 128;
+
+/// Bytes that a commit takes in a memtable at most: a row there takes at most twice what it takes in
+/// the log.
+fn memory_need(commit: &Commit) -> u64 {
+    let logged = commit.payload().len() as u64;
+    // An event with an id is two rows.
+    let ids = commit.event_ids().len() as u64;
+    2 * logged + SLOT_BYTES * commit.collections_max() + EVENT_ID_BYTES * ids
+}
+
 impl Leader {
     /// Logs the accepted commits and makes them as durable as the most demanding of them asks.
     fn log(&mut self, accepted: &[(usize, &Request, Assigned)]) -> Result<SeqNo> {
@@ -798,11 +897,15 @@ impl Leader {
             .collect();
         let last = self.wal.append(&frames)?;
         let durability = |wanted| accepted.iter().any(|(_, r, _)| r.durability == wanted);
-        if durability(Durability::Fsync) {
-            self.wal.sync()?;
+        let made = if durability(Durability::Fsync) {
+            self.wal.sync().map(drop)
         } else if durability(Durability::Buffer) {
-            self.wal.write()?;
-        }
+            self.wal.write()
+        } else {
+            Ok(())
+        };
+        // Nobody was told of these commits yet.
+        self.wal.or_take_back(made)?;
         Ok(last)
     }
 }

@@ -103,6 +103,26 @@ pub enum Error {
         /// What is wrong and what would be right.
         what: String,
     },
+    /// There is no option of this name.
+    #[error("no option '{name}' (given the value '{value}'); the nearest is '{nearest}'")]
+    UnknownOption {
+        /// The name that was given.
+        name: String,
+        /// The value that it was to have.
+        value: String,
+        /// The option whose name is most like it.
+        nearest: &'static str,
+    },
+    /// An option cannot have this value.
+    #[error("option {name} is {value}, must be {bounds}")]
+    OptionOutOfBounds {
+        /// The option.
+        name: &'static str,
+        /// The value that it was to have.
+        value: String,
+        /// What it may have.
+        bounds: String,
+    },
     /// An update lies below upper: its time is closed.
     #[error(
         "update {index} of collection '{collection}' has ts {ts}, below upper {upper}: that time is closed"
@@ -286,6 +306,8 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid { .. }
+            | Self::UnknownOption { .. }
+            | Self::OptionOutOfBounds { .. }
             | Self::TsBelowUpper { .. }
             | Self::TsBeyondNewUpper { .. }
             | Self::DiffOverflow { .. } => ErrorKind::Invalid,

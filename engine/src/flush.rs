@@ -35,14 +35,43 @@ struct Written {
     future: Vec<SegmentMeta>,
 }
 
-/// Flushes the oldest frozen memtable; `None` when there is none. Returns the bytes of the memtable.
-/// Only one flush may run at a time: the caller sees to it.
-pub(crate) fn flush_oldest(shared: &Shared) -> Result<Option<Arc<Frozen>>> {
+/// A memtable that was flushed.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    pub(crate) frozen: Arc<Frozen>,
+    /// Bytes of the segments that were written.
+    pub(crate) segment_bytes: u64,
+}
+
+/// Flushes the oldest frozen memtable; `None` when there is none. Only one flush may run at a time:
+/// the caller sees to it.
+pub(crate) fn flush_oldest(shared: &Shared) -> Result<Option<Flushed>> {
     let Some(frozen) = shared.catalog.read().mem().frozen.first().cloned() else {
         return Ok(None);
     };
-    let mut written = HashMap::new();
     let mut opened: Vec<Arc<Segment>> = Vec::new();
+    let written = match write(shared, &frozen, &mut opened) {
+        Ok(written) => written,
+        Err(e) => {
+            // Nobody else knows these files: the next attempt writes its own.
+            opened.iter().for_each(|segment| segment.mark_obsolete());
+            return Err(e);
+        }
+    };
+    let segment_bytes = opened.iter().map(|segment| segment.meta().file_len).sum();
+    shared.counters.flush_bytes(segment_bytes);
+    shared.install(opened, Some(&frozen), |state| edit(state, &frozen, written))?;
+    shared.counters.flushes(1);
+    Ok(Some(Flushed { frozen, segment_bytes }))
+}
+
+/// Writes the segments of a memtable, and makes their names durable.
+fn write(
+    shared: &Shared,
+    frozen: &Frozen,
+    opened: &mut Vec<Arc<Segment>>,
+) -> Result<HashMap<CollectionId, Written>> {
+    let mut written = HashMap::new();
     for slot in frozen.memtable.slots() {
         let id = slot.collection();
         // Dropped since: its updates are of no use to anybody but snapshots, which hold the
@@ -50,21 +79,18 @@ pub(crate) fn flush_oldest(shared: &Shared) -> Result<Option<Arc<Frozen>>> {
         if shared.catalog.read().collections().get(id).is_none() {
             continue;
         }
-        let Some(collection) = collection_at_freeze(&frozen, id) else { continue };
+        let Some(collection) = collection_at_freeze(frozen, id) else { continue };
         let segments = write_slot(shared, &slot, collection)?;
         for metas in [&segments.sealed, &segments.future] {
             let identity = shared.identity(id, collection.description.kind);
             opened.extend(shared.open_new(identity, metas)?);
-            shared.counters.flush_bytes(metas.iter().map(|meta| meta.file_len).sum());
         }
         written.insert(id, segments);
     }
     if !opened.is_empty() {
         shared.sync_dir()?;
     }
-    shared.install(opened, Some(&frozen), |state| edit(state, &frozen, written))?;
-    shared.counters.flushes(1);
-    Ok(Some(frozen))
+    Ok(written)
 }
 
 fn collection_at_freeze(frozen: &Frozen, id: CollectionId) -> Option<&Collection> {

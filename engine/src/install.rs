@@ -11,6 +11,7 @@
 use crate::catalog::{Catalog, Frozen, PartSource, ReadSet};
 use crate::config::{Compression, Options};
 use crate::error::{Error, Result};
+use crate::events::DbEvent;
 use crate::format::manifest_edit::{CollectionHead, Edit, EditOp, RunList};
 use crate::holds::Holds;
 use crate::io::Env;
@@ -103,6 +104,13 @@ impl Shared {
             .iter()
             .map(|meta| Segment::open(&self.env.fs, &self.dir, meta, identity, &self.cache))
             .collect()
+    }
+
+    /// Tells the listener, if there is one. The caller holds no lock.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> DbEvent) {
+        if let Some(listener) = &self.options.on_event {
+            listener.tell(&event());
+        }
     }
 
     /// Makes the names of new files durable.

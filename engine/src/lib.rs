@@ -11,10 +11,12 @@
 //! | follow | [`subscription`] -> [`watch`] (woken), [`holds`] (keeps since) -> [`db`] -> the read path, by time |
 //! | recovery | `recovery` -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
 
+mod admission;
 pub mod config;
 pub mod consolidate;
 pub mod cursor;
 pub mod error;
+pub mod events;
 pub mod found;
 pub mod io;
 pub mod limits;

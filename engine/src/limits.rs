@@ -38,6 +38,10 @@ const _: () = assert!(COMMIT_LEN_MAX <= u32::MAX as usize);
 pub const MEMTABLE_BYTES_MIN: usize = 64 << 10;
 /// Largest memtable, in bytes.
 pub const MEMTABLE_BYTES_MAX: usize = 4 << 30;
+/// Least limit of the memory, in bytes.
+pub const MEMORY_LIMIT_MIN: usize = 4 << 20;
+/// Greatest limit of the memory, in bytes.
+pub const MEMORY_LIMIT_MAX: u64 = 1 << 40;
 /// Smallest WAL file, in bytes.
 pub const WAL_FILE_BYTES_MIN: u64 = 64 << 10;
 /// Largest WAL file, in bytes.

@@ -8,10 +8,10 @@
 //! 2. An error of a background step is kept until a step of the same sort succeeds, so that whoever
 //!    waits for it learns of it.
 
-use crate::catalog::Frozen;
 use crate::compaction::job::{Compaction, Progress};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flush::flush_oldest;
+use crate::events::DbEvent;
+use crate::flush::{Flushed, flush_oldest};
 use crate::install::Shared;
 use crate::io::JoinHandle;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -147,7 +147,10 @@ impl Worker {
                 match self.step() {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(_) => self.shared.env.clock.sleep(RETRY_PAUSE),
+                    Err(error) => {
+                        self.shared.tell(|| DbEvent::BackgroundError { error });
+                        self.shared.env.clock.sleep(RETRY_PAUSE);
+                    }
                 }
             }
         }
@@ -168,26 +171,50 @@ impl Worker {
 
     /// Flushes the oldest frozen memtable; whether there was one.
     pub(crate) fn flush_step(&self) -> Result<bool> {
+        let oldest = {
+            let catalog = self.shared.catalog.read();
+            catalog.mem().frozen.first().map(|frozen| frozen.memtable.bytes())
+        };
+        // Also without one: a flush under way is waited for, and an error of the last one is over.
+        let Some(bytes) = oldest else {
+            return self.flush_locked().map(|flushed| flushed.is_some());
+        };
+        self.shared.tell(|| DbEvent::FlushStarted { bytes });
+        let start = self.shared.env.clock.monotonic();
+        let flushed = self.flush_locked();
+        self.shared.tell(|| match &flushed {
+            Ok(flushed) => DbEvent::FlushFinished {
+                bytes: flushed.unwrap_or(0),
+                duration: self.shared.env.clock.monotonic().saturating_sub(start),
+            },
+            Err(error) => DbEvent::FlushFailed { error: error.clone() },
+        });
+        Ok(flushed?.is_some())
+    }
+
+    /// Flushes the oldest frozen memtable; the bytes of its segments, `None` when there was none.
+    fn flush_locked(&self) -> Result<Option<u64>> {
         let _flushing = self.flushing.lock();
         let clock = &self.shared.env.clock;
         let start = clock.monotonic();
         let flushed = flush_oldest(&self.shared)
-            .and_then(|flushed| flushed.map(|frozen| self.flushed(&frozen)).transpose());
+            .and_then(|flushed| flushed.map(|flushed| self.flushed(&flushed)).transpose());
         let mut signal = self.signal.lock();
         signal.flush_error = flushed.as_ref().err().cloned();
         self.progress.notify_all();
         drop(signal);
-        let Some(bytes) = flushed? else { return Ok(false) };
+        let Some((bytes, segment_bytes)) = flushed? else { return Ok(None) };
         let seconds = (clock.monotonic() - start).as_secs_f64();
         if bytes >= 1 << 20 && seconds > 0.0 {
             self.flush_rate.store((bytes as f64 / seconds) as u64, Ordering::Relaxed);
         }
-        Ok(true)
+        Ok(Some(segment_bytes))
     }
 
-    fn flushed(&self, frozen: &Frozen) -> Result<u64> {
-        self.wal.release(frozen.last_seqno)?;
-        Ok(frozen.memtable.bytes())
+    /// Bytes of the memtable and of its segments.
+    fn flushed(&self, flushed: &Flushed) -> Result<(u64, u64)> {
+        self.wal.release(flushed.frozen.last_seqno)?;
+        Ok((flushed.frozen.memtable.bytes(), flushed.segment_bytes))
     }
 
     /// Waits until fewer than `count` memtables are frozen. With no threads it flushes itself.
@@ -226,7 +253,10 @@ impl Worker {
         match job.step(&self.shared) {
             Ok(Progress::More) => Ok(true),
             Ok(Progress::Done) => {
+                let event = job.take_event();
                 merging.job = None;
+                drop(merging);
+                self.merged(event);
                 Ok(true)
             }
             Err(error) => {
@@ -255,6 +285,15 @@ impl Worker {
         let Some(mut job) = Compaction::whole(&self.shared, collection)? else { return Ok(()) };
         while job.step(&self.shared)? == Progress::More {}
         merging.broken.remove(&collection);
+        drop(merging);
+        self.merged(job.take_event());
         Ok(())
+    }
+
+    /// Tells of a merge, outside of its lock.
+    fn merged(&self, event: Option<DbEvent>) {
+        if let Some(event) = event {
+            self.shared.tell(|| event);
+        }
     }
 }

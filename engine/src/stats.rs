@@ -72,6 +72,28 @@ impl Counters {
     }
 }
 
+/// Bytes of memory, by what they are used for.
+///
+/// ```
+/// use datestone_engine::stats::MemoryUse;
+/// assert_eq!(MemoryUse { memtables: 3, block_cache: 2 }.total(), 5);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// All memtables, active and frozen.
+    pub memtables: u64,
+    /// Decompressed blocks.
+    pub block_cache: u64,
+}
+
+impl MemoryUse {
+    /// All of it.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.memtables.saturating_add(self.block_cache)
+    }
+}
+
 /// The engine's state and history at a glance.
 ///
 /// ```
@@ -87,6 +109,8 @@ pub struct Stats {
     pub counts: Counts,
     /// Bytes in the active memtable.
     pub memtable_bytes: u64,
+    /// Memory that is accounted for.
+    pub memory: MemoryUse,
     /// Frozen memtables that wait for their flush.
     pub frozen_memtables: u64,
     /// Bytes of live segments.

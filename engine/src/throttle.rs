@@ -19,12 +19,23 @@ pub struct Debt {
 }
 
 /// Why a commit paused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StallReason {
     /// Flushes lag behind.
     Memtables,
     /// Compaction lags behind.
     Parts,
+}
+
+impl StallReason {
+    /// Its name, the same in every interface.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memtables => "memtables",
+            Self::Parts => "parts",
+        }
+    }
 }
 
 /// One memtable is being filled and one flushed: that much is no debt.

@@ -5,10 +5,12 @@
 //! | `api` | what the public interface promises, call by call, and each kind of error |
 //! | `kinds` | tables and logs agree with plain maps |
 //! | `merge_under_way` | what may happen between two steps of a merge |
+//! | `memory` | limits of memory and log hold while much more goes through |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
 //! | `corruption` | damage at rest gives right data or a typed error |
+//! | `events` | what listeners are told, and that they can break nothing |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
 //! | `transactions` | transactions are serializable, in the order of their times |
@@ -21,11 +23,15 @@ mod api;
 #[cfg(test)]
 mod corruption;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod format_spec;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod kinds;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod merge_under_way;
 #[cfg(test)]

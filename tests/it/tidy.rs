@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// and those of its own line only if they are one thing in two files (`+`).
 const LAYERS: &[&str] = &[
     "types limits sync throttle prefetch",
-    "error",
+    "error admission",
+    "events",
     "cursor found consolidate config stats holds watch",
     "format",
     "io",

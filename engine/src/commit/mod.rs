@@ -225,6 +225,11 @@ impl Commit {
         Ok(held_back)
     }
 
+    /// Count of the collections that it has updates of, or more.
+    pub(crate) const fn collections_max(&self) -> u64 {
+        (self.checks.len() + self.created.len()) as u64
+    }
+
     fn check(&mut self, collection: CollectionId, check: Check) {
         // What this commit creates exists once the commit is made.
         if !self.created.contains(&collection) {

@@ -10,6 +10,7 @@ use super::policy::{
 };
 use super::versions::Floor;
 use crate::error::{Error, Result};
+use crate::events::{CompactionReason, DbEvent};
 use crate::format::manifest_edit::{Edit, EditOp, Part, RunList};
 use crate::install::{Installer, Shared, Warmth};
 use crate::manifest::{self, Replaced, part_window};
@@ -19,6 +20,7 @@ use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Updates that one step merges, about: some tens of milliseconds of work.
 const STEP_UPDATES: u64 = 200_000;
@@ -41,6 +43,11 @@ pub(crate) struct Compaction {
     input: manifest::MergeInput,
     /// `None` once the result was taken.
     merge: Option<Merge<MakeWriter>>,
+    reason: CompactionReason,
+    /// When it was chosen, on the monotonic clock.
+    start: Duration,
+    /// What is to be told of it, once it is done.
+    finished: Option<DbEvent>,
 }
 
 impl fmt::Debug for Compaction {
@@ -70,7 +77,8 @@ impl Compaction {
 
     /// Merges all sealed runs of a collection; `None` when nothing is gained by it.
     pub(crate) fn whole(shared: &Arc<Shared>, collection: CollectionId) -> Result<Option<Self>> {
-        Self::plan(shared, collection, pick_full)
+        let planned = Self::plan(shared, collection, pick_full)?;
+        Ok(planned.map(|planned| Self { reason: CompactionReason::Explicit, ..planned }))
     }
 
     fn plan(
@@ -90,12 +98,14 @@ impl Compaction {
         };
         let shape = shape(&installer, &known.runs, since, shared.options.memtable_bytes as u64)?;
         let Some(job) = choose(&shape) else { return Ok(None) };
-        let (input, warmth) = match &job {
+        let (input, warmth, reason) = match &job {
             Job::MergeRuns { first_run, last_run } => {
                 let warmth = if *first_run == 0 { Warmth::Cold } else { Warmth::Warm };
-                (known.runs.plan_runs(*first_run, *last_run), warmth)
+                (known.runs.plan_runs(*first_run, *last_run), warmth, CompactionReason::Runs)
             }
-            Job::MergeFuture { parts } => (known.runs.plan_future(parts), Warmth::Warm),
+            Job::MergeFuture { parts } => {
+                (known.runs.plan_future(parts), Warmth::Warm, CompactionReason::Future)
+            }
         };
         let input = input.ok_or_else(|| Error::Internal {
             what: format!("{job:?} is not among the runs of collection {collection}"),
@@ -123,12 +133,18 @@ impl Compaction {
             merge = merge.of_versions(since, floor);
         }
         let merge = Some(merge);
-        Ok(Some(Self { identity, input, merge }))
+        let start = shared.env.clock.monotonic();
+        Ok(Some(Self { identity, input, merge, reason, start, finished: None }))
     }
 
     /// The collection that is worked on.
     pub(crate) const fn collection(&self) -> CollectionId {
         self.identity.collection
+    }
+
+    /// What is to be told of it, once it is done, by a caller that holds no lock.
+    pub(crate) fn take_event(&mut self) -> Option<DbEvent> {
+        self.finished.take()
     }
 
     /// Merges a bounded number of updates, and installs the result after the last.
@@ -146,17 +162,36 @@ impl Compaction {
         }
     }
 
-    fn install(&self, shared: &Shared, output: Vec<SegmentMeta>) -> Result<()> {
+    fn install(&mut self, shared: &Shared, output: Vec<SegmentMeta>) -> Result<()> {
         let id = self.identity.collection;
         let opened = shared.open_new(self.identity, &output)?;
-        if !opened.is_empty() {
-            shared.sync_dir()?;
+        if !opened.is_empty()
+            && let Err(e) = shared.sync_dir()
+        {
+            // Nobody else knows these files: the next attempt writes its own.
+            opened.iter().for_each(|segment| segment.mark_obsolete());
+            return Err(e);
         }
+        let sources = self.input.sources();
+        let inputs: Vec<&SegmentMeta> = sources.iter().flat_map(|(part, _)| part).collect();
+        let input_bytes = inputs.iter().map(|meta| meta.file_len).sum();
+        let output_bytes = output.iter().map(|meta| meta.file_len).sum();
         shared.counters.compactions(1);
-        shared.counters.compaction_read_bytes(
-            self.input.sources().iter().flat_map(|(part, _)| part).map(|meta| meta.file_len).sum(),
-        );
-        shared.counters.compaction_write_bytes(output.iter().map(|meta| meta.file_len).sum());
+        shared.counters.compaction_read_bytes(input_bytes);
+        shared.counters.compaction_write_bytes(output_bytes);
+        let name = {
+            let catalog = shared.catalog.read();
+            catalog.collections().get(id).map(|known| known.description.name.to_string())
+        };
+        let finished = DbEvent::CompactionFinished {
+            collection: name.unwrap_or_default(),
+            reason: self.reason,
+            inputs: inputs.len() as u64,
+            input_bytes,
+            outputs: output.len() as u64,
+            output_bytes,
+            duration: shared.env.clock.monotonic().saturating_sub(self.start),
+        };
         shared.install(opened, None, |state| {
             // Dropped or superseded meanwhile: without an edit that names them, the new segments
             // are let go again.
@@ -167,7 +202,9 @@ impl Compaction {
                 Replaced::Superseded => Vec::new(),
             };
             Ok(Edit { ops })
-        })
+        })?;
+        self.finished = Some(finished);
+        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ use chain::Buckets;
 use std::collections::HashMap;
 
 /// Bytes that the bookkeeping of one collection is taken to need.
-const SLOT_BYTES: u64 = 256;
+pub const SLOT_BYTES: u64 = 256;
 
 /// Rows in memory; see the module's documentation.
 #[derive(Debug)]

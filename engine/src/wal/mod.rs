@@ -14,8 +14,9 @@
 //!    durable before the file's first frame is written.
 //! 3. File numbers grow and are never used again; the newest file is never recycled.
 //! 4. A file is recycled or removed only when all its commits are flushed.
-//! 5. After a failed write or sync of frames nothing more is written; no sync is ever repeated on
-//!    the same data.
+//! 5. After a failed write or sync of frames nothing more is written, unless the device was full when
+//!    frames were written: those are taken back durably, or written again; no sync is ever repeated
+//!    on the same data.
 //! 6. Nothing is ever written behind frames that a recovery found; it starts a new file.
 //!
 //! # Crash behaviour

@@ -8,7 +8,8 @@
 //!    `written..active.end`.
 //! 2. `durable_seqno <= last_seqno`; without an active file they are equal.
 //! 3. An append that fails without poisoning has had no effect: space is reserved, by zeros, before
-//!    the first frame is encoded.
+//!    the first frame is encoded; where the device is full all the same (a file system that copies
+//!    on write), the frames are taken back: zeros in their place are made durable.
 //!
 //! # Crash behaviour
 //! A fresh file is zeroed a piece ahead of its frames: commits then overwrite, which is faster than
@@ -24,6 +25,7 @@ use crate::format::wal_frame::{
 use crate::limits::COMMIT_LEN_MAX;
 use crate::sync::atomic::Ordering;
 use crate::types::SeqNo;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Frames are handed to the operating system at the latest when this many bytes have gathered.
@@ -61,8 +63,19 @@ pub struct WalWriter {
     written: u64,
     last_seqno: SeqNo,
     durable_seqno: SeqNo,
+    /// Where the latest append began.
+    appended: Option<Start>,
     /// Why nothing is written any more.
     stopped: Option<Stop>,
+}
+
+/// The writer before an append.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    end: u64,
+    buffer_len: usize,
+    written: u64,
+    last_seqno: SeqNo,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +93,7 @@ impl WalWriter {
             written: 0,
             last_seqno,
             durable_seqno: last_seqno,
+            appended: None,
             stopped: None,
         }
     }
@@ -115,10 +129,11 @@ impl WalWriter {
     /// are durable after the next [`WalWriter::sync`].
     ///
     /// # Errors
-    /// After [`ErrorKind::NoSpace`] nothing has happened and the call may be repeated. After an
-    /// error of the operating system while writing frames, the writer is poisoned.
+    /// After [`ErrorKind::NoSpace`] nothing has happened and the call may be repeated. After any
+    /// other error of the operating system while writing frames, the writer is poisoned.
     pub fn append(&mut self, frames: &[FrameIn<'_>]) -> Result<SeqNo> {
         self.check()?;
+        self.appended = None;
         if let Some(long) = frames.iter().find(|frame| frame.payload.len() > COMMIT_LEN_MAX) {
             return Err(Error::invalid(format!(
                 "a commit of {} bytes; at most {COMMIT_LEN_MAX} are allowed",
@@ -128,18 +143,73 @@ impl WalWriter {
         if !frames.is_empty() {
             self.reserve(frames.iter().map(|frame| frame_len(frame.payload.len())).sum())?;
         }
-        frames.iter().try_for_each(|frame| self.put(WAL_FRAME_COMMIT, frame))?;
+        self.appended = self.active.as_ref().map(|active| Start {
+            end: active.end,
+            buffer_len: self.buffer.len(),
+            written: self.written,
+            last_seqno: self.last_seqno,
+        });
+        let put = frames.iter().try_for_each(|frame| self.put(WAL_FRAME_COMMIT, frame));
+        self.or_take_back(put)?;
         Ok(self.last_seqno)
     }
 
+    /// `outcome`, after the latest append was taken back if the device was full. For an append
+    /// itself, and for the [`write`](Self::write) or [`sync`](Self::sync) that follows it while
+    /// nobody was told yet that it has happened.
+    ///
+    /// # Errors
+    /// That of `outcome`; after [`ErrorKind::NoSpace`] the append has not happened. When it cannot
+    /// be taken back the writer is poisoned and the error is of another kind.
+    pub fn or_take_back<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        if let Err(e) = &outcome
+            && e.kind() == ErrorKind::NoSpace
+        {
+            self.take_back()?;
+        }
+        outcome
+    }
+
+    /// Makes the latest append not to have happened: what may be in the file of its frames becomes
+    /// zeros, durably, so that no recovery finds any of them, nor behind later ones.
+    fn take_back(&mut self) -> Result<()> {
+        let Some(start) = self.appended.take() else { return Ok(()) };
+        let Some(active) = &mut self.active else {
+            return Err(Error::Internal { what: "an append without a WAL file".into() });
+        };
+        let frames_len = active.end - start.end;
+        let erased =
+            write_zeros(&*active.file, start.end, active.end).and_then(|()| active.file.sync());
+        if let Err(e) = erased {
+            return Err(self.poison("taking back frames of", e));
+        }
+        active.end = start.end;
+        self.last_seqno = start.last_seqno;
+        if self.written == start.written {
+            self.buffer.truncate(start.buffer_len);
+        } else {
+            // The buffer was handed over since, with what it held before.
+            self.buffer.clear();
+            self.written = start.end;
+        }
+        // ORDERING: Relaxed, figures.
+        self.shared.last_seqno.store(self.last_seqno.0, Ordering::Relaxed);
+        self.shared.written_bytes.fetch_sub(frames_len, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Hands all frames to the operating system.
+    ///
+    /// # Errors
+    /// After [`ErrorKind::NoSpace`] the frames are still in the buffer and the call may be repeated:
+    /// the same bytes are then written again. After any other error the writer is poisoned.
     pub fn write(&mut self) -> Result<()> {
         self.check()?;
         let Some(active) = self.active.as_ref().filter(|_| !self.buffer.is_empty()) else {
             return Ok(());
         };
         if let Err(e) = active.file.write_all_at(&self.buffer, self.written) {
-            return Err(self.poison("writing", e));
+            return Err(self.write_failed(e));
         }
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -169,8 +239,12 @@ impl WalWriter {
     pub fn close(&mut self) -> Result<()> {
         self.check()?;
         if self.active.is_some() {
-            self.reserve(frame_len(0))?;
-            self.put(WAL_FRAME_CLOSE, &FrameIn::new(&[]))?;
+            match self.reserve(frame_len(0)) {
+                Ok(()) => self.put(WAL_FRAME_CLOSE, &FrameIn::new(&[]))?,
+                // The mark is no loss: all it says is that nothing was torn.
+                Err(e) if e.kind() == ErrorKind::NoSpace => {}
+                Err(e) => return Err(e),
+            }
             self.sync()?;
         }
         self.stopped = Some(Stop::Closed);
@@ -266,10 +340,22 @@ impl WalWriter {
             return Err(Error::Internal { what: "a payload without a WAL file".into() });
         };
         if let Err(e) = active.file.write_all_at(payload, self.written) {
-            return Err(self.poison("writing", e));
+            return Err(self.write_failed(e));
         }
         self.written += payload.len() as u64;
         Ok(())
+    }
+
+    /// A write that failed because the device is full has left nothing that the system calls
+    /// written, so it may be repeated or taken back; every other failure is poison.
+    fn write_failed(&mut self, source: std::io::Error) -> Error {
+        let path =
+            self.active.as_ref().map(|active| active.path.as_path()).unwrap_or(Path::new(""));
+        let kind = source.kind();
+        match Error::io("writing", path, std::io::Error::from(kind)) {
+            full @ Error::NoSpace { .. } => full,
+            _ => self.poison("writing", source),
+        }
     }
 
     /// I5 of the module: nothing is written after a failed write or sync. The caller of the failing

@@ -5,12 +5,14 @@ pub(crate) mod change;
 use crate::datum::ArgBytes;
 use crate::dump::Mode;
 use crate::exit;
+use crate::failure::{Failure, Result};
 use crate::input::RowFormat;
 use crate::output::Format;
 use crate::progress::Wanted;
 use crate::row::parse_ts;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser, Subcommand};
+use datestone::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -36,12 +38,35 @@ pub(crate) struct Global {
     /// Says nothing on stderr but failures
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Opens databases with this option; may be repeated (dbtool config lists the options)
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Takes options from the environment too, as DATESTONE_KEY; --set goes before
+    #[arg(long, global = true)]
+    env: bool,
 }
 
 impl Global {
     /// Whether progress may be shown.
     pub(crate) fn progress(&self) -> Wanted {
         if self.no_progress || self.quiet { Wanted::No } else { Wanted::Yes }
+    }
+
+    /// The options that databases are opened with.
+    pub(crate) fn options(&self) -> Result<Options> {
+        let wrong = |error: datestone::Error| {
+            Failure::usage(error.to_string()).hint("dbtool config lists the options")
+        };
+        let mut options =
+            if self.env { Options::from_env() } else { Ok(Options::default()) }.map_err(wrong)?;
+        for given in &self.set {
+            let Some((key, value)) = given.split_once('=') else {
+                return Err(Failure::usage(format!("--set {given} is not of the form KEY=VALUE"))
+                    .hint("dbtool config lists the options"));
+            };
+            options.set(key, value).map_err(wrong)?;
+        }
+        Ok(options)
     }
 }
 
@@ -80,6 +105,27 @@ pub(crate) enum Command {
     Truncate(change::Truncate),
     Erase(change::Erase),
     Drop(change::Drop),
+    ImportGit(ImportGit),
+    /// Shows what is in a file of a database, also of one that is damaged or open
+    #[command(subcommand)]
+    Inspect(Inspect),
+    /// Checks a dump: that it is whole, unchanged and in order; needs no database
+    CheckDump {
+        /// The dump, plain or .zst; - is stdin
+        file: PathBuf,
+    },
+    /// Lists all options: what they are, what they may be, what they are for
+    Config,
+    /// Writes completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual page, or that of one command
+    Man {
+        /// The command
+        of: Option<String>,
+    },
     /// Shows what datestone does on real data: the history of a Cargo.lock
     Demo {
         /// A new directory to work in [default: one in the system's temporary directory]
@@ -109,6 +155,12 @@ impl Command {
             Self::Truncate(_) => "truncate",
             Self::Erase(_) => "erase",
             Self::Drop(_) => "drop",
+            Self::ImportGit(_) => "import-git",
+            Self::Inspect(_) => "inspect",
+            Self::CheckDump { .. } => "check-dump",
+            Self::Config => "config",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
             Self::Demo { .. } => "demo",
         }
     }
@@ -308,6 +360,64 @@ pub(crate) struct Compact {
     /// Raises since to T first: what was before it can no longer be told apart
     #[arg(long, value_name = "T", value_parser = parse_ts)]
     pub(crate) below: Option<u64>,
+}
+
+/// Imports the first-parent history of a git repository
+///
+/// Each path of the tree is a key, its val is "mode object-id", and ts is the ordinal of the commit
+/// from 0: the contents as of n are what git ls-tree -r lists of that commit. The same command again
+/// goes on behind the commits that are imported already.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportGit {
+    /// The database's directory; made when it does not exist
+    pub(crate) db: PathBuf,
+    /// The repository's directory
+    pub(crate) repo: PathBuf,
+    /// The collection; made when it does not exist
+    #[arg(long, value_name = "NAME", default_value = "git")]
+    pub(crate) collection: String,
+    /// The commit whose history is imported
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub(crate) rev: String,
+    /// Updates in a commit of the database, about
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub(crate) batch: NonZeroUsize,
+}
+
+/// What to inspect.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inspect {
+    /// A file of the log (wal-*.log): its header, and every frame of its current use
+    Wal {
+        /// The file
+        file: PathBuf,
+        /// Shows the updates, without their values
+        #[arg(long)]
+        rows: bool,
+        /// Shows the updates with their values
+        #[arg(long)]
+        values: bool,
+    },
+    /// A manifest (MANIFEST-*): its header, and every edit
+    Manifest {
+        /// The file
+        file: PathBuf,
+    },
+    /// A segment (*.seg): header, sections, statistics and blocks
+    Segment {
+        /// The file
+        file: PathBuf,
+    },
+    /// A block of a segment: its updates
+    Block {
+        /// The segment's file
+        file: PathBuf,
+        /// The block's number, from 0
+        index: usize,
+        /// Shows the values too
+        #[arg(long)]
+        values: bool,
+    },
 }
 
 /// Parses bytes that need not be UTF-8.

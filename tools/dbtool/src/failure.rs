@@ -112,7 +112,16 @@ fn exit_of(error: &Error) -> Exit {
         ErrorKind::Corruption => Exit::Corruption,
         ErrorKind::FormatTooNew => Exit::Format,
         // Of what is invalid, a wrong call is wrong usage; a wrong update is wrong data.
-        ErrorKind::Invalid if matches!(error, Error::Invalid { .. }) => Exit::Usage,
+        ErrorKind::Invalid
+            if matches!(
+                error,
+                Error::Invalid { .. }
+                    | Error::UnknownOption { .. }
+                    | Error::OptionOutOfBounds { .. }
+            ) =>
+        {
+            Exit::Usage
+        }
         _ => Exit::Error,
     }
 }

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<()> {
     let Args { global, command } = args;
+    store::open_with(global.options()?);
     match command {
         Command::Load(args) => commands::load::run(&global, &args),
         Command::Info { db } => commands::info::run(&global, &db),
@@ -68,6 +69,12 @@ fn run(args: Args) -> Result<()> {
         Command::Truncate(args) => commands::change::truncate(&global, &args),
         Command::Erase(args) => commands::change::erase(&global, &args),
         Command::Drop(args) => commands::change::drop_collection(&global, &args),
+        Command::ImportGit(args) => commands::import_git::run(&global, &args),
+        Command::Inspect(what) => commands::inspect::run(&global, &what),
+        Command::CheckDump { file } => commands::check_dump::run(&global, &file),
+        Command::Config => commands::config::run(&global),
+        Command::Completions { shell } => commands::shell::completions(shell),
+        Command::Man { of } => commands::shell::man(of.as_deref()),
         Command::Demo { dir } => commands::demo::run(&global, dir),
     }
 }

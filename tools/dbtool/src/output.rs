@@ -104,6 +104,8 @@ impl<W: Write> RowsOut<W> {
 pub(crate) enum Fact {
     /// Text.
     Text(String),
+    /// A key or value.
+    Datum(Vec<u8>),
     /// A number.
     Count(u64),
     /// A number of bytes, for people in KiB, MiB and so on.
@@ -122,9 +124,11 @@ impl Fact {
         Self::Share(u64::try_from(share).unwrap_or(u64::MAX))
     }
 
-    fn for_people(&self) -> String {
+    /// As people read it.
+    pub(crate) fn for_people(&self) -> String {
         match self {
             Self::Text(text) => escape(text).into_owned(),
+            Self::Datum(bytes) => escape(&datum::to_cell(bytes)).into_owned(),
             Self::Count(count) => count.to_string(),
             Self::Bytes(bytes) => HumanBytes(*bytes).to_string(),
             Self::Share(share) => format!("{}.{:02} %", share / 100, share % 100),
@@ -136,6 +140,7 @@ impl Fact {
         match self {
             // Written as a cell, which escapes it.
             Self::Text(text) => text.clone(),
+            Self::Datum(bytes) => datum::to_cell(bytes).into_owned(),
             Self::Bytes(bytes) => bytes.to_string(),
             Self::Share(share) => decimal_share(*share),
             _ => self.for_people(),
@@ -145,6 +150,7 @@ impl Fact {
     fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Text(text) => serde_json::to_writer(out, text).map_err(io::Error::from),
+            Self::Datum(bytes) => datum::write_json(out, bytes),
             Self::Count(int) | Self::Bytes(int) => row::write_int(out, i128::from(*int)),
             Self::Share(share) => out.write_all(decimal_share(*share).as_bytes()),
             Self::Frontier(frontier) => out.write_all(row::frontier_json(*frontier).as_bytes()),
@@ -152,7 +158,7 @@ impl Fact {
     }
 
     fn is_number(&self) -> bool {
-        !matches!(self, Self::Text(_))
+        !matches!(self, Self::Text(_) | Self::Datum(_))
     }
 }
 

@@ -9,6 +9,8 @@ const BYTES: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta
 const BYTES_SO_FAR: &str = "{msg} {bytes} {bytes_per_sec}";
 /// What a bar over rows shows.
 const ROWS: &str = "{msg} [{bar:30}] {human_pos}/{human_len} rows";
+/// What a bar over commits of git shows.
+const COMMITS: &str = "{msg} [{bar:30}] {human_pos}/{human_len} commits {eta}";
 
 /// A progress bar on stderr, or nothing.
 pub(crate) struct Bar(ProgressBar);
@@ -27,6 +29,11 @@ impl Bar {
     /// A bar over `count` rows.
     pub(crate) fn rows(what: &'static str, count: u64, wanted: Wanted) -> Self {
         Self::new(Some(count), ROWS, what, wanted)
+    }
+
+    /// A bar over `count` commits of git.
+    pub(crate) fn commits(what: &'static str, count: u64, wanted: Wanted) -> Self {
+        Self::new(Some(count), COMMITS, what, wanted)
     }
 
     fn new(len: Option<u64>, template: &str, what: &'static str, wanted: Wanted) -> Self {
@@ -97,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_template_is_well_formed() {
-        for template in [BYTES, BYTES_SO_FAR, ROWS] {
+        for template in [BYTES, BYTES_SO_FAR, ROWS, COMMITS] {
             let _ = style(template);
         }
     }

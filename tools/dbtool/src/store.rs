@@ -5,6 +5,19 @@ use crate::failure::{InDatabase as _, Result};
 use crate::output::{Fact, Facts};
 use datestone::{Collection, CollectionInfo, Datestone, Options, Snapshot};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// What databases are opened with, as the command line says.
+static OPTIONS: OnceLock<Options> = OnceLock::new();
+
+/// From now on databases are opened with `options`. Once is enough: the first call counts.
+pub(crate) fn open_with(options: Options) {
+    let _ = OPTIONS.set(options);
+}
+
+fn options() -> Options {
+    OPTIONS.get().cloned().unwrap_or_default()
+}
 
 /// An open database.
 pub(crate) struct Store {
@@ -16,7 +29,7 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the database at `path`, which must exist.
     pub(crate) fn existing(path: &Path) -> Result<Self> {
-        let options = Options { create_if_missing: false, ..Options::default() };
+        let options = Options { create_if_missing: false, ..options() };
         let db = Datestone::open_with(path, options).in_database(path).map_err(|failure| {
             if failure.exit() == Exit::NotFound {
                 let hint = format!("dbtool load {} COLLECTION FILE makes one", path.display());
@@ -29,7 +42,7 @@ impl Store {
 
     /// Opens the database at `path`, and makes it when it does not exist.
     pub(crate) fn existing_or_new(path: &Path) -> Result<Self> {
-        let db = Datestone::open(path).in_database(path)?;
+        let db = Datestone::open_with(path, options()).in_database(path)?;
         Ok(Self { path: path.into(), db })
     }
 

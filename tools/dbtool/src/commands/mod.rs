@@ -1,19 +1,25 @@
 //! The commands, one module each.
 
 pub(crate) mod change;
+pub(crate) mod check_dump;
 pub(crate) mod compact;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod get;
 pub(crate) mod history;
+pub(crate) mod import_git;
 pub(crate) mod info;
+pub(crate) mod inspect;
 mod keys;
 pub(crate) mod load;
 pub(crate) mod ls;
+mod mark;
 mod position;
 mod restore;
 pub(crate) mod scan;
+pub(crate) mod shell;
 pub(crate) mod stat;
 pub(crate) mod tail;
 pub(crate) mod verify;

@@ -97,6 +97,7 @@ fn tables_and_logs_are_restored_from_their_dumps() {
     place.run("compact db prices --below 20 -q").success();
     let dump = place.stdout("dump db");
     place.file("dump.jsonl", &dump);
+    place.run("check-dump dump.jsonl -q").success();
     place.run("load restored --dump dump.jsonl --batch 3 -q").success();
     assert_eq!(
         String::from_utf8_lossy(&place.stdout("dump restored")),

@@ -68,6 +68,13 @@ fn locked_is_5() {
 dbtool: info: [..] is open in process [..]; hint: wait for that process, or end it, then try again
 
 "#]]);
+    let told = place.run("verify db").code(5).get_output().stderr.clone();
+    let told = String::from_utf8(told).unwrap();
+    let holder = format!("is open in process {} on host ", child.id());
+    let (host, since) = told.split_once(&holder).unwrap().1.split_once(" since ").unwrap();
+    assert!(!host.is_empty(), "{told}");
+    let since: u64 = since.split(' ').next().unwrap().parse().unwrap();
+    assert!(since > 1_700_000_000, "{told}");
     drop(stdin);
     assert!(child.wait().unwrap().success());
     place.run("info db").success();

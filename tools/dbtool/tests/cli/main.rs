@@ -9,7 +9,11 @@ mod change;
 mod demo;
 mod dump;
 mod exit;
+#[cfg(unix)]
+mod git;
+mod inspect;
 mod load;
+mod options;
 mod read;
 mod readme;
 mod time;
