@@ -2,8 +2,8 @@
 
 use crate::transaction::transact;
 use crate::{
-    Codec, Collection, CollectionInfo, Commit, Error, Log, Options, Result, Snapshot, Stats, Table,
-    TimedTable, Transaction, VerifyDepth, VerifyReport,
+    Checkpoint, Codec, Collection, CollectionInfo, Commit, Error, Log, Options, Result, Snapshot,
+    Stats, Table, TimedTable, Transaction, VerifyDepth, VerifyReport,
 };
 use datestone_engine::collection::Description;
 use datestone_engine::db::Db;
@@ -406,6 +406,33 @@ impl Datestone {
     ) -> Result<Vec<Snapshot<K, V>>> {
         let ids: Vec<_> = collections.iter().map(|c| c.id).collect();
         Ok(self.db.snapshots(&ids, as_of)?.into_iter().map(Snapshot::new).collect())
+    }
+
+    /// Makes a database of its own in the directory `path`, which must be missing or empty, that
+    /// holds exactly the commits up to one: all that were made before the call. Segments are
+    /// immutable and are linked, not copied, where the file system allows it; commits wait only
+    /// while what is in memory is flushed. Whatever happens to either database later does not
+    /// concern the other.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path().join("db"))?;
+    /// let users = db.table("users")?;
+    /// users.put(b"alice", b"admin")?;
+    /// let copy = dir.path().join("copy");
+    /// db.checkpoint(&copy)?;
+    /// users.put(b"alice", b"user")?;
+    ///
+    /// let copy = datestone::Datestone::open(copy)?;
+    /// assert_eq!(copy.find_table("users")?.get(b"alice")?.as_deref(), Some(&b"admin"[..]));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is something at `path`; `Io`, `NoSpace`, `Poisoned`. After an error
+    /// `path` may hold files, but no database: opening it is refused.
+    pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.db.checkpoint(path.as_ref())
     }
 
     /// Makes every commit so far durable, those too that asked for less than `Fsync`.

@@ -87,6 +87,7 @@ pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
 pub use commit::{Commit, Committed};
 pub use database::Datestone;
+pub use datestone_engine::checkpoint::Checkpoint;
 pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
 pub use datestone_engine::erase::Erased;
 pub use datestone_engine::error::{Error, ErrorKind, Result};

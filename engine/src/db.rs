@@ -6,6 +6,7 @@
 
 use crate::admission::{Admission, Promise};
 use crate::catalog::{Frozen, MemSet};
+use crate::checkpoint::{self, Checkpoint, capture};
 use crate::collection::{Change, Collection, Description};
 use crate::commit::{Commit, Reads};
 use crate::config::{Durability, Options};
@@ -334,6 +335,17 @@ impl Db {
             }
         };
         ids.into_iter().try_for_each(|id| self.0.worker.compact(id))
+    }
+
+    /// Makes a database in `dir`, which must be missing or empty, that holds exactly the commits up
+    /// to one: everything that was acknowledged when this is called. Commits wait while what is in
+    /// memory is flushed, not while files are linked.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is something in `dir`.
+    pub fn checkpoint(&self, dir: &Path) -> Result<Checkpoint> {
+        let captured = self.0.settled(|leader| capture(&self.0.shared, leader.state.last_seqno))?;
+        checkpoint::write(&self.0.shared, &captured, dir)
     }
 
     /// Discards the updates of a collection at or beyond `ts` and sets its upper to it; with

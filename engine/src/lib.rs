@@ -50,6 +50,7 @@ mod flush;
 mod install;
 mod leader;
 
+pub mod checkpoint;
 pub mod erase;
 pub mod ingest;
 pub mod truncate;

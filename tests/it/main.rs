@@ -9,6 +9,7 @@
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
+//! | `checkpoint` | checkpoints hold whole commits, and come into being wholly or not at all |
 //! | `corruption` | damage at rest gives right data or a typed error |
 //! | `events` | what listeners are told, and that they can break nothing |
 //! | `format_spec` | FORMAT.md and the code say the same |
@@ -20,6 +21,8 @@
 
 #[cfg(test)]
 mod api;
+#[cfg(test)]
+mod checkpoint;
 #[cfg(test)]
 mod corruption;
 #[cfg(test)]

@@ -19,7 +19,7 @@ const LAYERS: &[&str] = &[
     "leader install verify",
     "compaction",
     "flush",
-    "maintenance recovery erase ingest truncate",
+    "maintenance recovery checkpoint erase ingest truncate",
     "db",
     "subscription",
 ];

@@ -18,7 +18,7 @@ const READS: usize = 5_000;
 pub(super) fn deep(context: &Context) -> Result<Vec<Line>> {
     let versions = context.pick(100_000_u64, 5_000);
     let dir = scratch_dir()?;
-    let db = Datestone::open_with(&dir.path().join("db"), still())?;
+    let db = Datestone::open_with(dir.path().join("db"), still())?;
     let table = db.timed_table("table")?;
     for first in (0..versions).step_by(1_000) {
         let mut commit = db.commit().durability(Durability::None);

@@ -362,6 +362,19 @@ impl Fs for MemFs {
         Ok(())
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (normalised(from)?, normalised(to)?);
+        let mut state = self.state.lock();
+        state.watch.before(FaultOp::Link, &to)?;
+        let node = state.file(&from)?;
+        if state.entry(&to)?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let (dir, name) = state.place(&to)?;
+        dir.link(name, Entry::File(node));
+        Ok(())
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let path = normalised(path)?;
         let mut state = self.state.lock();

@@ -44,7 +44,7 @@ pub enum OpenMode {
 
 /// A file system. Paths are used as given; nothing follows a symbolic link out of the database.
 ///
-/// A change of a directory (create, rename, remove) is durable only after [`Fs::sync_dir`] of that
+/// A change of a directory (create, rename, link, remove) is durable only after [`Fs::sync_dir`] of that
 /// directory; a change of a file's content or length only after [`File::sync`].
 pub trait Fs: Send + Sync + Debug + 'static {
     /// Creates one directory, whose parent exists.
@@ -53,6 +53,8 @@ pub trait Fs: Send + Sync + Debug + 'static {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// Gives `from` the name `to`, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives `from` the further name `to`, which must be free.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// The entries of a directory, in any order.

@@ -82,6 +82,10 @@ impl Fs for OsFs {
         std::fs::rename(from, to)
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the layer that touches files")]
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)

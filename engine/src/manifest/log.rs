@@ -356,6 +356,17 @@ fn remove_temporaries(fs: &dyn Fs, dir: &Path, entries: &[DirEntry]) -> Result<(
     if removed { sync_dir(fs, dir) } else { Ok(()) }
 }
 
+/// Writes `state` as the first manifest of a directory that has none, durably.
+///
+/// # Errors
+/// What the file system meets.
+pub fn publish_first(fs: Arc<dyn Fs>, dir: &Path, state: &ManifestState) -> Result<()> {
+    match publish(&*fs, dir, 1, state, 0) {
+        Ok(_) => Ok(()),
+        Err(PublishError::Absent(e) | PublishError::Unknown(e)) => Err(e),
+    }
+}
+
 /// Writes `state` as the first edit of a new file and gives it its final name, durably.
 fn publish(
     fs: &dyn Fs,

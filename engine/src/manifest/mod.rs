@@ -25,7 +25,7 @@ mod state;
 mod version;
 
 pub use directory::{DirectoryState, find, manifest_name, parse_manifest_name};
-pub use log::{ManifestLog, load};
+pub use log::{ManifestLog, load, publish_first};
 pub use replay::{ReplaySummary, replay};
 pub use state::{CollectionDesc, ManifestState, StateError};
 pub use version::{MergeInput, Replaced, part_window};

@@ -450,6 +450,17 @@ impl WalShared {
     }
 }
 
+/// Makes the first file of a log without frames, durable with its name, in a directory that has none.
+///
+/// # Errors
+/// What the file system meets.
+pub fn create_first(fs: &Arc<dyn Fs>, dir: &Path, database: u128, first: SeqNo) -> Result<()> {
+    let files = Files { next_number: 1, ..Files::default() };
+    let last = SeqNo(first.0.saturating_sub(1));
+    let shared = WalShared::new(Arc::clone(fs), dir, database, WalOptions::default(), files, last);
+    shared.acquire(first, 0).map(drop).map_err(|e| e.error)
+}
+
 fn is_gone(removed: &std::io::Result<()>) -> bool {
     match removed {
         Ok(()) => true,

@@ -34,7 +34,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use files::{WalShared, WalStats};
+pub use files::{WalShared, WalStats, create_first};
 pub use recovery::{ReplayFrame, ReplaySummary, TornTail, open};
 pub use writer::{FrameIn, WalWriter};
 

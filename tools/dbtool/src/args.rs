@@ -105,6 +105,7 @@ pub(crate) enum Command {
     Truncate(change::Truncate),
     Erase(change::Erase),
     Drop(change::Drop),
+    Checkpoint(change::Checkpoint),
     ImportGit(ImportGit),
     /// Shows what is in a file of a database, also of one that is damaged or open
     #[command(subcommand)]
@@ -155,6 +156,7 @@ impl Command {
             Self::Truncate(_) => "truncate",
             Self::Erase(_) => "erase",
             Self::Drop(_) => "drop",
+            Self::Checkpoint(_) => "checkpoint",
             Self::ImportGit(_) => "import-git",
             Self::Inspect(_) => "inspect",
             Self::CheckDump { .. } => "check-dump",

@@ -23,6 +23,8 @@ pub enum FaultOp {
     SetLen,
     /// Renaming a file.
     Rename,
+    /// Giving a file a further name.
+    Link,
     /// Removing a file.
     Remove,
     /// Listing a directory.
@@ -52,6 +54,7 @@ impl FaultOp {
                     | Self::Sync
                     | Self::SetLen
                     | Self::Rename
+                    | Self::Link
                     | Self::Remove
                     | Self::SyncDir
             ),
@@ -121,6 +124,8 @@ pub struct OpCounts {
     pub set_lens: u64,
     /// Renames.
     pub renames: u64,
+    /// Links.
+    pub links: u64,
     /// Removals.
     pub removes: u64,
     /// Listings of directories.
@@ -144,6 +149,7 @@ impl OpCounts {
             FaultOp::Sync => &mut self.syncs,
             FaultOp::SetLen => &mut self.set_lens,
             FaultOp::Rename => &mut self.renames,
+            FaultOp::Link => &mut self.links,
             FaultOp::Remove => &mut self.removes,
             FaultOp::List => &mut self.lists,
             FaultOp::SyncDir => &mut self.dir_syncs,

@@ -103,6 +103,15 @@ pub(crate) struct Erase {
     pub(crate) commit: bool,
 }
 
+/// Makes a database of its own that holds all commits so far, by links to the same files
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoint {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The new directory, missing or empty
+    pub(crate) dir: PathBuf,
+}
+
 /// Drops a collection
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drop {

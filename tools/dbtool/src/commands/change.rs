@@ -3,7 +3,7 @@
 
 use super::note;
 use crate::args::Global;
-use crate::args::change::{Append, Del, Drop, Erase, Put, Truncate};
+use crate::args::change::{Append, Checkpoint, Del, Drop, Erase, Put, Truncate};
 use crate::failure::{Failure, InDatabase as _, Result};
 use crate::output::{self, Fact, Format, OnStdout as _, write_one};
 use crate::store::Store;
@@ -203,6 +203,23 @@ fn range(args: &Erase) -> Result<(OwnBound, OwnBound)> {
 
 fn slice(bound: &OwnBound) -> Bound<&[u8]> {
     bound.as_ref().map(Vec::as_slice)
+}
+
+/// Runs `dbtool checkpoint`.
+pub(crate) fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
+    let store = Store::existing(&args.db)?;
+    let made = store.db.checkpoint(&args.dir).in_database(store.path())?;
+    print(
+        global,
+        vec![
+            ("seqno", Fact::Count(made.seqno)),
+            ("collections", Fact::Count(made.uppers.len() as u64)),
+            ("segments", Fact::Count(made.segments)),
+            ("bytes", Fact::Bytes(made.bytes)),
+            ("copied", Fact::Count(made.copied)),
+        ],
+    )?;
+    store.close()
 }
 
 /// Runs `dbtool drop`.

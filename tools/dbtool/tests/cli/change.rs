@@ -82,6 +82,17 @@ fn what_destroys_does_so_only_when_told() {
     place.run("get db fruit plum").code(3);
 }
 
+#[test]
+fn a_checkpoint_is_a_database_of_its_own() {
+    let place = Place::with_fruit();
+    place.run("checkpoint db copy -q").success();
+    let dump = place.stdout("dump db");
+    place.run("erase db fruit apple --commit -q").success();
+    assert!(place.stdout("dump copy") == dump);
+    place.run("verify copy --full -q").success();
+    place.run("checkpoint db copy").code(1);
+}
+
 /// Every kind of collection comes back from its dump, byte for byte.
 #[test]
 fn tables_and_logs_are_restored_from_their_dumps() {
