@@ -43,6 +43,7 @@ mod model;
 mod oracle;
 #[cfg(test)]
 mod power_cut;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod surgery;
