@@ -171,9 +171,12 @@ fn cut_short(name: &str) -> Failure {
         .hint("get the whole dump, or keep what there is with --allow-partial")
 }
 
+/// A key, a time, and what was put there; `None` when it was deleted.
+type Put<'b> = (&'b [u8], u64, Option<&'b [u8]>);
+
 /// What the updates of a table say was put, or deleted, at which time; in order of keys, and of times
 /// within a key.
-fn puts(batch: &Batch) -> Vec<(&[u8], u64, Option<&[u8]>)> {
+fn puts(batch: &Batch) -> Vec<Put<'_>> {
     let mut puts: BTreeMap<(&[u8], u64), Option<&[u8]>> = BTreeMap::new();
     for update in batch.updates() {
         let put = puts.entry((update.key, update.ts)).or_default();
