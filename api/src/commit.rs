@@ -1,5 +1,6 @@
 //! [`Commit`]: several changes, all or nothing.
 
+use crate::database::check_name;
 use crate::{
     AsUpdate, Codec, Collection, Durability, Expected, Frontier, Log, Result, Table, TimedTable,
 };
@@ -27,6 +28,8 @@ pub struct Commit {
     db: Db,
     commit: Result<EngineCommit>,
     durability: Durability,
+    /// A writer's name and the token of the commit.
+    once: Option<(String, Vec<u8>)>,
 }
 
 /// What a commit left behind.
@@ -45,6 +48,9 @@ pub struct Committed {
     pub seqno: u64,
     /// The time that the database gave its puts; meaningless when it has none.
     pub ts: u64,
+    /// Whether it had been made before under the same token: then nothing was done now, `ts` is its
+    /// time, and `seqno` is 0.
+    pub repeated: bool,
     positions: BTreeMap<CollectionId, u64>,
 }
 
@@ -69,12 +75,12 @@ impl Committed {
 impl Commit {
     pub(crate) fn new(db: Db) -> Self {
         let durability = db.options().durability;
-        Self { db, commit: Ok(EngineCommit::new()), durability }
+        Self { db, commit: Ok(EngineCommit::new()), durability, once: None }
     }
 
     /// A commit that was built already.
     pub(crate) const fn of(db: Db, commit: EngineCommit, durability: Durability) -> Self {
-        Self { db, commit: Ok(commit), durability }
+        Self { db, commit: Ok(commit), durability, once: None }
     }
 
     fn with(mut self, change: impl FnOnce(&mut EngineCommit) -> Result<()>) -> Self {
@@ -98,6 +104,28 @@ impl Commit {
     /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Makes the commit only once, however often it is tried: `token` says which commit of `writer`
+    /// this is. When the last commit of this writer had the same token, it was made already, before
+    /// a restart perhaps, and [`run`](Self::run) says so instead of making it again. Costs a put to a
+    /// table that the database keeps, and a time of its clock.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// let load = || db.commit().append(&words, [("a", &(), 0, 1)]).once("loader", b"batch 7").run();
+    /// let first = load()?;
+    /// let again = load()?;
+    /// assert_eq!((first.repeated, again.repeated, again.ts), (false, true, first.ts));
+    /// words.advance_upper(1)?;
+    /// assert_eq!(words.latest()?.get("a")?, [((), 1)]);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    pub fn once(mut self, writer: &str, token: &[u8]) -> Self {
+        self.once = Some((writer.into(), token.to_vec()));
         self
     }
 
@@ -159,8 +187,7 @@ impl Commit {
     /// # Ok::<(), datestone::Error>(())
     /// ```
     pub fn create(self, name: &str, meta: &[u8]) -> Self {
-        let id = self.db.reserve_collection_id();
-        self.with(|commit| commit.create(id, Kind::Multiset, name, meta))
+        self.create_kind(Kind::Multiset, name, meta)
     }
 
     /// Creates a collection of any kind, as [`create`](Self::create).
@@ -175,7 +202,10 @@ impl Commit {
     /// ```
     pub fn create_kind(self, kind: Kind, name: &str, meta: &[u8]) -> Self {
         let id = self.db.reserve_collection_id();
-        self.with(|commit| commit.create(id, kind, name, meta))
+        self.with(|commit| {
+            check_name(name)?;
+            commit.create(id, kind, name, meta)
+        })
     }
 
     /// Gives a key of a new table on the database's clock a value, or none, at a time of the past:
@@ -444,8 +474,12 @@ impl Commit {
     /// The first error of any of its parts; nothing was written then. `Io` and `NoSpace` when it
     /// could not be written; `Poisoned` when an earlier one could not.
     pub fn run(self) -> Result<Committed> {
-        let done = self.db.commit(self.commit?, self.durability)?;
-        Ok(Committed { seqno: done.seqno.0, ts: done.ts, positions: done.positions })
+        let Self { db, commit, durability, once } = self;
+        let (done, repeated) = match once {
+            Some((writer, token)) => db.commit_once(commit?, &writer, &token, durability)?,
+            None => (db.commit(commit?, durability)?, false),
+        };
+        Ok(Committed { seqno: done.seqno.0, ts: done.ts, repeated, positions: done.positions })
     }
 }
 

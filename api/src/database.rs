@@ -2,11 +2,12 @@
 
 use crate::transaction::transact;
 use crate::{
-    Checkpoint, Codec, Collection, CollectionInfo, Commit, Error, Log, Options, Result, Snapshot,
-    Stats, Table, TimedTable, Transaction, VerifyDepth, VerifyReport,
+    Checkpoint, Codec, Collection, CollectionInfo, Commit, DurableHold, DurableHoldInfo, Error,
+    Log, Options, Result, Snapshot, Stats, Table, TimedTable, Transaction, VerifyDepth,
+    VerifyReport,
 };
 use datestone_engine::collection::Description;
-use datestone_engine::db::Db;
+use datestone_engine::db::{BOOKS, Db};
 use datestone_engine::io::Env;
 use datestone_engine::types::Kind;
 use std::path::Path;
@@ -233,6 +234,7 @@ impl Datestone {
         kind: Kind,
         name: &str,
     ) -> Result<Collection<K, V>> {
+        check_name(name)?;
         let meta = Collection::<K, V>::meta();
         let found = self.db.create_or_load(kind, name, meta.as_bytes())?;
         require_kind(&found, &[kind])?;
@@ -308,10 +310,12 @@ impl Datestone {
     /// # Errors
     /// As for any commit.
     pub fn drop_collection(&self, name: &str) -> Result<bool> {
+        check_name(name)?;
         self.db.drop_collection(name)
     }
 
-    /// All collections, in order of their names.
+    /// All collections, in order of their names; without the table in which the database keeps durable
+    /// holds and tokens.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -324,7 +328,8 @@ impl Datestone {
     /// ```
     #[must_use]
     pub fn collections(&self) -> Vec<CollectionInfo> {
-        self.db.collections().into_iter().map(CollectionInfo::from).collect()
+        let all = self.db.collections().into_iter().map(CollectionInfo::from);
+        all.filter(|info| info.name != BOOKS).collect()
     }
 
     /// Starts a commit that may cover any number of collections.
@@ -406,6 +411,91 @@ impl Datestone {
     ) -> Result<Vec<Snapshot<K, V>>> {
         let ids: Vec<_> = collections.iter().map(|c| c.id).collect();
         Ok(self.db.snapshots(&ids, as_of)?.into_iter().map(Snapshot::new).collect())
+    }
+
+    /// Takes the durable hold `name` on a collection: it keeps since from passing `at`, over restarts
+    /// too, until it is released. When there is one of this name already, it is taken over as it is
+    /// stored, under a new epoch: whoever took it before is fenced off. What a consumer needs that
+    /// stops and goes on.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("db");
+    /// # let db = datestone::Datestone::open(&path)?;
+    /// let words = db.collection("words")?;
+    /// let mut report = db.durable_hold("report", &words, 3, "nightly report")?;
+    /// assert_eq!(words.compact_below(8)?, datestone::Frontier::at(3));
+    /// report.downgrade(5)?;
+    /// # drop((words, report));
+    /// db.close()?;
+    ///
+    /// let db = datestone::Datestone::open(&path)?;
+    /// let words = db.collection("words")?;
+    /// let report = db.durable_hold("report", &words, 0, "nightly report")?;
+    /// assert_eq!((report.at().ts(), report.epoch()), (Some(5), 2));
+    /// report.release()?;
+    /// assert_eq!(words.compact_below(8)?, datestone::Frontier::at(8));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Compacted` when since is beyond `at` already; `Invalid` when the hold of this name is one on
+    /// another collection; `NotFound` when the collection was dropped; `Io`, `NoSpace`, `Poisoned`.
+    pub fn durable_hold<K: Codec + ?Sized, V: Codec + ?Sized>(
+        &self,
+        name: &str,
+        collection: &Collection<K, V>,
+        at: u64,
+        owner: &str,
+    ) -> Result<DurableHold> {
+        let hold = self.db.take_hold(name, collection.id, at, owner)?;
+        Ok(DurableHold { db: self.db.clone(), hold })
+    }
+
+    /// Releases a durable hold whoever has it: what a person does for a consumer that is gone.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.collection("words")?;
+    /// db.durable_hold("report", &words, 3, "nightly report")?;
+    /// let holds = db.durable_holds()?;
+    /// assert_eq!((holds[0].name.as_str(), holds[0].at.ts()), ("report", Some(3)));
+    /// db.release_durable_hold("report")?;
+    /// assert!(db.durable_holds()?.is_empty());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of this name; `Io`, `NoSpace`, `Poisoned`.
+    pub fn release_durable_hold(&self, name: &str) -> Result<()> {
+        let holds = self.db.durable_holds()?;
+        let found = holds.iter().find(|hold| hold.name == name);
+        let epoch = found.map_or(0, |hold| hold.epoch);
+        self.db.loosen_hold(name, epoch, None)
+    }
+
+    /// All durable holds, in order of their names.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert!(db.durable_holds()?.is_empty());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`.
+    pub fn durable_holds(&self) -> Result<Vec<DurableHoldInfo>> {
+        let name_of = |id| self.db.collection(id).map(|c| c.description.name.to_string()).ok();
+        let info = |hold: datestone_engine::db::DurableHold| DurableHoldInfo {
+            collection: name_of(hold.collection),
+            name: hold.name,
+            epoch: hold.epoch,
+            at: hold.at,
+            owner: hold.owner,
+        };
+        Ok(self.db.durable_holds()?.into_iter().map(info).collect())
     }
 
     /// Makes a database of its own in the directory `path`, which must be missing or empty, that
@@ -556,6 +646,15 @@ impl Datestone {
     pub fn close(self) -> Result<()> {
         self.db.close()
     }
+}
+
+/// Refuses names that are the database's own.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.starts_with('$') {
+        let what = format!("names that begin with $ are the database's own: '{name}'");
+        return Err(Error::invalid(what));
+    }
+    Ok(())
 }
 
 /// Refuses a collection of another kind.

@@ -70,6 +70,7 @@ mod codec;
 mod collection;
 mod commit;
 mod database;
+mod durable_hold;
 #[cfg(feature = "async")]
 mod futures;
 mod key_range;
@@ -97,6 +98,7 @@ pub use datestone_engine::throttle::StallReason;
 pub use datestone_engine::truncate::Truncated;
 pub use datestone_engine::types::{Frontier, Kind, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};
+pub use durable_hold::{DurableHold, DurableHoldInfo};
 pub use key_range::KeyRange;
 pub use log::{Expected, Log, LogEvent, LogEvents};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};

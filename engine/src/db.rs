@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, display_bytes};
 use crate::events::DbEvent;
 use crate::format::FORMAT_VERSION;
 use crate::format::log_key::{id_key, position_of};
+use crate::holds::ReadHold;
 use crate::ingest::{self, Ingest};
 use crate::install::Shared;
 use crate::io::{Env, JoinHandle};
@@ -40,8 +41,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+mod books;
 mod reads;
 
+pub use books::{BOOKS, DurableHold};
 pub use reads::{Changes, check_owner};
 
 /// An open database. Cheap to clone; closed when [`close`](Self::close) is called or the last clone
@@ -67,6 +70,8 @@ struct Inner {
     /// The lock file, while the database is open.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
     closed: AtomicBool,
+    /// The durable holds, kept in memory, by name.
+    named: Mutex<BTreeMap<String, ReadHold>>,
 }
 
 /// What only the leader of a group of commits, or who keeps it out, may touch.
@@ -139,7 +144,7 @@ impl Db {
         });
         let threads = worker.start()?;
         worker.call();
-        Ok(Self(Arc::new(Inner {
+        let db = Self(Arc::new(Inner {
             shared,
             group: GroupCommit::new(GroupLimits::default()),
             leader,
@@ -149,7 +154,10 @@ impl Db {
             threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
-        })))
+            named: Mutex::new(BTreeMap::new()),
+        }));
+        db.keep_durable_holds()?;
+        Ok(db)
     }
 
     /// The options that it was opened with.

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     UpperMismatch,
     /// Somebody else wrote what a transaction has read: run it again.
     Conflict,
+    /// Somebody else has taken the durable hold: stop, or take it back.
+    Fenced,
     /// Another handle or process has the database open.
     Locked,
     /// The device is full; free space and try again.
@@ -65,6 +67,7 @@ impl ErrorKind {
             Self::NotYet => "NotYet",
             Self::UpperMismatch => "UpperMismatch",
             Self::Conflict => "Conflict",
+            Self::Fenced => "Fenced",
             Self::Locked => "Locked",
             Self::NoSpace => "NoSpace",
             Self::Busy => "Busy",
@@ -217,6 +220,14 @@ pub enum Error {
         /// What it is.
         actual: Frontier,
     },
+    /// A durable hold was taken by somebody else.
+    #[error("hold '{name}' was taken by somebody else, under epoch {epoch}")]
+    Fenced {
+        /// The hold.
+        name: String,
+        /// Its present epoch.
+        epoch: u64,
+    },
     /// Something that a transaction has read was written since.
     #[error(
         "key {key} of table '{collection}' was written after the transaction read it; run it again"
@@ -317,6 +328,7 @@ impl Error {
             Self::NotYet { .. } => ErrorKind::NotYet,
             Self::UpperMismatch { .. } => ErrorKind::UpperMismatch,
             Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::Busy { .. } => ErrorKind::Busy,

@@ -106,6 +106,7 @@ pub(crate) enum Command {
     Erase(change::Erase),
     Drop(change::Drop),
     Checkpoint(change::Checkpoint),
+    Holds(change::Holds),
     ImportGit(ImportGit),
     /// Shows what is in a file of a database, also of one that is damaged or open
     #[command(subcommand)]
@@ -157,6 +158,7 @@ impl Command {
             Self::Erase(_) => "erase",
             Self::Drop(_) => "drop",
             Self::Checkpoint(_) => "checkpoint",
+            Self::Holds(_) => "holds",
             Self::ImportGit(_) => "import-git",
             Self::Inspect(_) => "inspect",
             Self::CheckDump { .. } => "check-dump",

@@ -68,6 +68,7 @@ fn run(args: Args) -> Result<()> {
         Command::Append(args) => commands::change::append(&global, &args),
         Command::Truncate(args) => commands::change::truncate(&global, &args),
         Command::Erase(args) => commands::change::erase(&global, &args),
+        Command::Holds(args) => commands::holds::run(&global, &args),
         Command::Checkpoint(args) => commands::change::checkpoint(&global, &args),
         Command::Drop(args) => commands::change::drop_collection(&global, &args),
         Command::ImportGit(args) => commands::import_git::run(&global, &args),

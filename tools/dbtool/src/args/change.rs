@@ -112,6 +112,19 @@ pub(crate) struct Checkpoint {
     pub(crate) dir: PathBuf,
 }
 
+/// Lists the durable holds: what keeps history from being forgotten, over restarts
+#[derive(Debug, clap::Args)]
+pub(crate) struct Holds {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// Releases the hold of this name, whoever has it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) release: Option<String>,
+    /// Does it; without, the plan is printed
+    #[arg(long, requires = "release")]
+    pub(crate) commit: bool,
+}
+
 /// Drops a collection
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drop {

@@ -9,6 +9,7 @@ pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod get;
 pub(crate) mod history;
+pub(crate) mod holds;
 pub(crate) mod import_git;
 pub(crate) mod info;
 pub(crate) mod inspect;

@@ -93,6 +93,22 @@ fn a_checkpoint_is_a_database_of_its_own() {
     place.run("checkpoint db copy").code(1);
 }
 
+#[test]
+fn holds_are_listed_and_released() {
+    let place = Place::with_fruit();
+    {
+        let db = datestone::Datestone::open(place.path().join("db")).unwrap();
+        let fruit = db.find("fruit").unwrap();
+        db.durable_hold("report", &fruit, 2, "nightly report").unwrap();
+    }
+    let listed = "{\"name\":\"report\",\"collection\":\"fruit\",\"at\":2,\"epoch\":1,\"owner\":\"nightly report\"}\n";
+    place.run("holds db --format jsonl").success().stdout_eq(listed);
+    place.run("holds db --release report -q --format jsonl").success().stdout_eq(listed);
+    place.run("holds db --release other").code(3);
+    place.run("holds db --release report --commit -q").success();
+    place.run("holds db --format jsonl").success().stdout_eq("");
+}
+
 /// Every kind of collection comes back from its dump, byte for byte.
 #[test]
 fn tables_and_logs_are_restored_from_their_dumps() {

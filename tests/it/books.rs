@@ -1,0 +1,124 @@
+//! What the database keeps about its users survives restarts: durable holds and tokens of commits.
+
+use datestone::{Datestone, ErrorKind, Frontier};
+use datestone_engine::commit::Commit;
+use datestone_engine::config::Durability;
+use datestone_engine::db::Db;
+use datestone_engine::error::Result;
+use datestone_engine::io::{CrashPlan, FaultOp, MemFs};
+use datestone_engine::read::RangeSpec;
+use datestone_engine::types::{CollectionId, Kind, Update};
+use datestone_tests::database::{collect, open, small_options};
+
+fn setting() -> (MemFs, Db, CollectionId) {
+    let fs = MemFs::new();
+    let db = open(&fs, &small_options()).unwrap();
+    let id = db.create_or_load(Kind::Multiset, "c", b"").unwrap().id;
+    let mut commit = Commit::new();
+    commit.advance_upper(id, Frontier::at(20)).unwrap();
+    db.commit(commit, Durability::Fsync).unwrap();
+    (fs, db, id)
+}
+
+fn compact_below(db: &Db, id: CollectionId, since: u64) -> Frontier {
+    let mut commit = Commit::new();
+    commit.compact_below(id, Frontier::at(since)).unwrap();
+    db.commit(commit, Durability::Fsync).unwrap();
+    db.collection(id).unwrap().since
+}
+
+#[test]
+fn durable_holds_hold_over_crashes_until_they_are_released() {
+    let (mut fs, mut db, id) = setting();
+    db.take_hold("report", id, 5, "a report").unwrap();
+    for flush in [false, true] {
+        if flush {
+            db.flush().unwrap();
+        }
+        assert_eq!(compact_below(&db, id, 9), Frontier::at(5));
+        fs = fs.crash(CrashPlan::LoseUnsynced);
+        db = open(&fs, &small_options()).unwrap();
+        assert_eq!(compact_below(&db, id, 9), Frontier::at(5));
+        assert!(db.snapshot(id, 5).is_ok());
+    }
+    let taken = db.take_hold("report", id, 0, "again").unwrap();
+    assert_eq!((taken.epoch, taken.at), (2, Frontier::at(5)));
+    assert_eq!(db.loosen_hold("report", 1, None).unwrap_err().kind(), ErrorKind::Fenced);
+    db.loosen_hold("report", 2, Some(Frontier::at(7))).unwrap();
+    db.loosen_hold("report", 2, Some(Frontier::at(6))).unwrap();
+    // What was held back takes effect by itself.
+    while db.step().unwrap() {}
+    assert_eq!(db.collection(id).unwrap().since, Frontier::at(7));
+    let early = db.take_hold("early", id, 3, "too late").unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Compacted);
+    assert_eq!(db.truncate_at(id, 7, true).unwrap_err().kind(), ErrorKind::Invalid);
+    db.loosen_hold("report", 2, None).unwrap();
+    assert_eq!(db.loosen_hold("report", 2, None).unwrap_err().kind(), ErrorKind::NotFound);
+    db = open(&fs.crash(CrashPlan::LoseUnsynced), &small_options()).unwrap();
+    assert!(db.durable_holds().unwrap().is_empty());
+    assert_eq!(compact_below(&db, id, 9), Frontier::at(9));
+}
+
+#[test]
+fn a_hold_is_on_one_collection_and_outlives_it() {
+    let (fs, db, id) = setting();
+    let other = db.create_or_load(Kind::Multiset, "other", b"").unwrap().id;
+    db.take_hold("h", id, 5, "x").unwrap();
+    assert_eq!(db.take_hold("h", other, 5, "x").unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(db.take_hold("", id, 5, "x").unwrap_err().kind(), ErrorKind::Invalid);
+    db.drop_collection("c").unwrap();
+    let db = open(&fs.crash(CrashPlan::KeepAll), &small_options()).unwrap();
+    assert_eq!(db.durable_holds().unwrap().len(), 1);
+    db.loosen_hold("h", 1, None).unwrap();
+}
+
+/// Wherever the power is cut, trying again with the same token makes the commit once.
+#[test]
+fn a_commit_with_a_token_is_made_once_whatever_happens() {
+    let load = |db: &Db, id: CollectionId, token: &[u8]| -> Result<bool> {
+        let mut commit = Commit::new();
+        let mut batch = commit.append(id, "c");
+        batch.push(Update { key: token, val: b"", ts: 20, diff: 1 })?;
+        batch.finish()?;
+        db.commit_once(commit, "loader", token, Durability::Fsync).map(|(_, repeated)| repeated)
+    };
+    for cut in 0.. {
+        let (fs, db, id) = setting();
+        assert!(!load(&db, id, b"first").unwrap());
+        fs.fail_from(FaultOp::Change, cut, std::io::ErrorKind::Other);
+        let done = load(&db, id, b"second");
+        for plan in [CrashPlan::LoseUnsynced, CrashPlan::KeepAll, CrashPlan::Random(cut)] {
+            let db = open(&fs.crash(plan), &small_options()).unwrap();
+            let repeated = load(&db, id, b"second").unwrap();
+            assert!(repeated || done.is_err(), "cut {cut}, {plan:?}: a commit was lost");
+            assert!(load(&db, id, b"second").unwrap());
+            let mut commit = Commit::new();
+            commit.advance_upper(id, Frontier::at(21)).unwrap();
+            db.commit(commit, Durability::Fsync).unwrap();
+            let rows = collect(db.latest(id).unwrap().rows(RangeSpec::ALL)).unwrap();
+            let row = |key: &[u8]| (key.to_vec(), Vec::new(), 1);
+            assert_eq!(rows, [row(b"first"), row(b"second")], "cut {cut}, {plan:?}");
+        }
+        if done.is_ok() {
+            assert!(cut > 1);
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_books_are_not_among_the_collections() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Datestone::open(dir.path()).unwrap();
+    let words = db.collection("words").unwrap();
+    db.durable_hold("h", &words, 1, "x").unwrap();
+    let names: Vec<_> = db.collections().into_iter().map(|info| info.name).collect();
+    assert_eq!(names, ["words"]);
+    for refused in [
+        db.collection("$datestone").map(drop),
+        db.commit().create("$mine", b"").run().map(drop),
+        db.drop_collection("$datestone").map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
