@@ -121,7 +121,7 @@ fn every_odd_field_is_refused() {
         (&append, 40, 2, "reaches beyond"),
         (&append, append.len() - 1, 1, "reserved bytes"),
         (&upper, 32, 2, "frontier tag"),
-        (&create, 32, 1, "collection kind 1"),
+        (&create, 32, 4, "collection kind 4"),
         (&create, 33, 16, "timestamps of 16 bytes"),
         (&create, 34, 0, "no control characters"),
         (&create, 40, 0xff, "not UTF-8"),
