@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::progress::Bar;
 use serde::Deserialize;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Updates in a commit.
 pub(super) const BATCH: usize = 100;
@@ -34,7 +34,7 @@ pub(super) fn load(demo: &Demo, lines: &[Vec<u8>], bar: &Bar) -> Result<Killed> 
     // SIGKILL: the process gets no chance to tidy up.
     let killed = child.kill();
     let status = child.wait();
-    let killed_at = fed.map_err(|error| {
+    let (killed_at, _stdin) = fed.map_err(|error| {
         let status = status.map_or_else(|e| e.to_string(), |status| status.to_string());
         let what = format!("the loading process ended early ({status})");
         Failure::new(Exit::Error, what).why(error)
@@ -54,7 +54,10 @@ fn spawn(demo: &Demo) -> Result<Child> {
 }
 
 /// Gives the child a batch at a time and awaits each acknowledgement; in the end half a batch more.
-fn feed(child: &mut Child, lines: &[Vec<u8>], bar: &Bar) -> std::io::Result<Killed> {
+///
+/// The pipe is given back open: at its end the child would commit what it has, if it got to that before
+/// it is killed.
+fn feed(child: &mut Child, lines: &[Vec<u8>], bar: &Bar) -> std::io::Result<(Killed, ChildStdin)> {
     let no_pipe = || std::io::Error::other("the process has no pipe");
     let mut stdin = child.stdin.take().ok_or_else(no_pipe)?;
     let mut acks = BufReader::new(child.stdout.take().ok_or_else(no_pipe)?);
@@ -75,5 +78,5 @@ fn feed(child: &mut Child, lines: &[Vec<u8>], bar: &Bar) -> std::io::Result<Kill
     let in_flight = batches.remainder();
     stdin.write_all(&in_flight.concat())?;
     stdin.flush()?;
-    Ok(Killed { acked, in_flight: in_flight.len() })
+    Ok((Killed { acked, in_flight: in_flight.len() }, stdin))
 }
