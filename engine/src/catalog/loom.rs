@@ -6,18 +6,21 @@ use super::{Catalog, Frozen, MemSet};
 use crate::collection::{Change, Collections, Description};
 use crate::memtable::Memtable;
 use crate::sync::{Arc, RwLock};
-use crate::types::{CollectionId, Frontier, SeqNo, Update};
+use crate::types::{CollectionId, Frontier, Kind, SeqNo, Timestamp, Update};
 use ::loom::thread;
 use std::collections::HashMap;
 
 const A: CollectionId = CollectionId(1);
 const B: CollectionId = CollectionId(2);
+/// The database's clock, on which neither collection is.
+const CLOCK: Timestamp = 1;
 
 fn two_collections() -> Collections {
-    let mut collections = Collections::default();
+    let mut collections = Collections::restore([]);
     for (id, name) in [(A, "a"), (B, "b")] {
-        let description = Description { id, name: name.into(), meta: [].into() };
-        collections.apply(&Change::Create(description)).unwrap();
+        let description =
+            Description { id, name: name.into(), kind: Kind::Multiset, meta: [].into() };
+        collections.apply(&Change::Create(description), CLOCK).unwrap();
     }
     collections.take_changed();
     collections
@@ -46,7 +49,7 @@ fn a_commit_is_seen_whole() {
             })
         };
         for id in [A, B] {
-            collections.apply(&Change::AdvanceUpper(id, Frontier::at(5))).unwrap();
+            collections.apply(&Change::AdvanceUpper(id, Frontier::at(5)), CLOCK).unwrap();
         }
         let changed = collections.take_changed();
         catalog.write().publish(&changed, &collections);
@@ -78,11 +81,12 @@ fn a_hand_over_neither_hides_nor_doubles() {
             })
         };
         active.writer().insert_all(A, [Update { key: b"k", val: b"v", ts: 3, diff: 1 }]);
-        collections.apply(&Change::AdvanceUpper(A, Frontier::at(4))).unwrap();
+        collections.apply(&Change::AdvanceUpper(A, Frontier::at(4)), CLOCK).unwrap();
         let changed = collections.take_changed();
         catalog.write().publish(&changed, &collections);
         active.freeze();
-        let frozen = Frozen { memtable: active, last_seqno: SeqNo(1), changed: Vec::new() };
+        let frozen =
+            Frozen { memtable: active, last_seqno: SeqNo(1), changed: Vec::new(), clock: CLOCK };
         let fresh = std::sync::Arc::new(Memtable::new(0));
         catalog.write().set_mem(MemSet { active: fresh, frozen: vec![frozen.into()] });
         reader.join().unwrap();
