@@ -204,7 +204,7 @@ impl Commit {
         let id = self.db.reserve_collection_id();
         self.with(|commit| {
             check_name(name)?;
-            commit.create(id, kind, name, meta)
+            commit.create(id?, kind, name, meta)
         })
     }
 

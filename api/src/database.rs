@@ -58,6 +58,92 @@ impl Datestone {
         Ok(Self { db: Db::open(Env::os(), path.as_ref(), options)? })
     }
 
+    /// Opens the database in the directory `path` to read it, with default [`Options`]; also while
+    /// another process writes it, and on a device that cannot be written. Takes no lock and changes
+    /// nothing.
+    ///
+    /// What it shows are the writer's commits up to one of them: when it returns, every one that was
+    /// acknowledged with `Fsync` or `Buffer` before the call. A background thread follows the writer,
+    /// within about 200 ms; [`refresh`](Self::refresh) catches up at once. Snapshots stay as they are,
+    /// [`Collection::listen`] and the like go on. Commits that the writer has not made durable yet are
+    /// seen as well; a power cut takes them from both. Nothing keeps the writer from forgetting what
+    /// is read here: take a [durable hold](Self::durable_hold) there.
+    ///
+    /// ```
+    /// use datestone::{Datestone, ErrorKind};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let writer = Datestone::open(dir.path())?;
+    /// let users = writer.table("users")?;
+    /// users.put(b"alice", b"admin")?;
+    ///
+    /// let reader = Datestone::open_read_only(dir.path())?;
+    /// let seen = reader.table("users")?;
+    /// assert_eq!(seen.get(b"alice")?.as_deref(), Some(&b"admin"[..]));
+    /// users.put(b"alice", b"user")?;
+    /// reader.refresh()?;
+    /// assert_eq!(seen.get(b"alice")?.as_deref(), Some(&b"user"[..]));
+    /// assert_eq!(seen.put(b"alice", b"root").unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Corruption`, `FormatTooNew`, `Io`.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_read_only_with(path, Options::default())
+    }
+
+    /// As [`open_read_only`](Self::open_read_only); with `background_threads: 0` nothing but
+    /// [`refresh`](Self::refresh) follows the writer. Options of writes are without effect.
+    ///
+    /// ```
+    /// use datestone::{Datestone, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # drop(Datestone::open(dir.path())?);
+    /// let options = Options { background_threads: 0, ..Options::default() };
+    /// let reader = Datestone::open_read_only_with(dir.path(), options)?;
+    /// assert!(reader.is_read_only());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open_read_only`](Self::open_read_only); `Invalid` when an option is out of bounds.
+    pub fn open_read_only_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Ok(Self { db: Db::open_read_only(Env::os(), path.as_ref(), options)? })
+    }
+
+    /// Whether the database was opened to be read only.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// assert!(!datestone::Datestone::open(dir.path())?.is_read_only());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.db.is_read_only()
+    }
+
+    /// Has a database that was opened to be read show every commit that its writer had acknowledged
+    /// before this call; whether there was anything new. Costs a look at the directory and what the
+    /// log has gained since; after a flush of the writer, what it has logged since that flush. On a
+    /// database that this process writes there is never anything new.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let writer = datestone::Datestone::open(dir.path())?;
+    /// let reader = datestone::Datestone::open_read_only(dir.path())?;
+    /// writer.table("users")?.put(b"alice", b"admin")?;
+    /// reader.refresh()?;
+    /// assert!(reader.find_table("users")?.contains(b"alice")?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open_read_only`](Self::open_read_only); what was seen before stays readable.
+    pub fn refresh(&self) -> Result<bool> {
+        self.db.refresh()
+    }
+
     /// The collection `name` with keys and values that are plain bytes; created when there is none.
     ///
     /// ```
@@ -389,6 +475,24 @@ impl Datestone {
     /// What `work` and [`Transaction::commit`] return; `Conflict` only after a thousand tries.
     pub fn transact<T>(&self, work: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
         transact(&self.db, work)
+    }
+
+    /// The latest time of the database's clock that can be read: of the last commit to a table on it.
+    /// What is read as of it stays the same, whatever is put later.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// users.put(b"alice", b"admin")?;
+    /// let before = db.now();
+    /// users.delete(b"alice")?;
+    /// assert_eq!(users.get_as_of(b"alice", before)?.as_deref(), Some(&b"admin"[..]));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.db.now()
     }
 
     /// Snapshots of several collections at one time, taken at one moment.

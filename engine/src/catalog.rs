@@ -34,6 +34,8 @@ pub struct PartSource {
 pub struct ReadSet {
     /// The parts, those with the latest windows first.
     pub parts: Vec<PartSource>,
+    /// Sealed runs among them.
+    pub runs: usize,
 }
 
 /// The memtables, shared by all collections.

@@ -58,7 +58,7 @@ pub(crate) fn capture(shared: &Shared, last: SeqNo) -> Result<Captured> {
 
 /// Writes what was captured to `dir`, which must be missing or empty.
 pub(crate) fn write(shared: &Shared, captured: &Captured, dir: &Path) -> Result<Checkpoint> {
-    let fs = &shared.env.fs;
+    let fs = &shared.view.env.fs;
     make_dir(fs, dir)?;
     let Captured { state, segments } = captured;
     let mut report = Checkpoint {

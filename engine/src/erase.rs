@@ -47,7 +47,7 @@ pub(crate) fn erase(
     let mut opened = Vec::new();
     let mut replaced: HashMap<SegmentId, Part> = HashMap::new();
     let mut old = Vec::new();
-    let reads = shared.catalog.read().reads(id);
+    let reads = shared.view.catalog.read().reads(id);
     for part in &reads.parts {
         for segment in part.segments.iter() {
             let key = segment.meta().id;
@@ -78,7 +78,7 @@ pub(crate) fn erase(
         // Also of commits that left nothing to flush the log is not needed from here on.
         Ok(Edit { ops: vec![EditOp::Flushed(last_seqno), EditOp::Runs { id, runs }] })
     })?;
-    let exists = |path: &PathBuf| shared.env.fs.exists(path).unwrap_or(true);
+    let exists = |path: &PathBuf| shared.view.env.fs.exists(path).unwrap_or(true);
     report.held = old.into_iter().filter(exists).collect();
     Ok(report)
 }
@@ -99,7 +99,7 @@ fn rewrite(
     range: &RangeSpec,
 ) -> Result<(Part, u64)> {
     let make = || shared.segment_writer(shared.identity(id, kind), Warmth::Warm);
-    let (fs, dir) = (Arc::clone(&shared.env.fs), shared.dir.clone());
+    let (fs, dir) = (Arc::clone(&shared.view.env.fs), shared.view.dir.clone());
     let mut output = PartWriter::new(fs, dir, make);
     let mut cursor = PartCursor::new(Arc::from([Arc::clone(segment)]), TimeWindow::ALL);
     let (mut gone, mut updates) = (0, Vec::new());
@@ -120,5 +120,5 @@ fn rewrite(
 /// Removes a new segment that nobody will name. A failure leaves an orphan for the next open.
 fn discard(shared: &Shared, meta: &SegmentMeta) {
     let name = segment_file_name(meta.id);
-    let _ = shared.env.fs.remove_file(&shared.dir.join(name));
+    let _ = shared.view.env.fs.remove_file(&shared.view.dir.join(name));
 }

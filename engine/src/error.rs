@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Fenced,
     /// Another handle or process has the database open.
     Locked,
+    /// The database was opened only to be read: write through the process that has its lock.
+    ReadOnly,
     /// The device is full; free space and try again.
     NoSpace,
     /// Would have to wait.
@@ -69,6 +71,7 @@ impl ErrorKind {
             Self::Conflict => "Conflict",
             Self::Fenced => "Fenced",
             Self::Locked => "Locked",
+            Self::ReadOnly => "ReadOnly",
             Self::NoSpace => "NoSpace",
             Self::Busy => "Busy",
             Self::Closed => "Closed",
@@ -250,6 +253,12 @@ pub enum Error {
         /// When it opened the database, in Unix seconds; 0 when unknown.
         since: u64,
     },
+    /// The database was opened only to be read.
+    #[error("{} is open to be read only; write through the process that has its lock", .dir.display())]
+    ReadOnly {
+        /// The database's directory.
+        dir: PathBuf,
+    },
     /// The device is full.
     #[error("no space left while {what} {}", .path.display())]
     NoSpace {
@@ -330,6 +339,7 @@ impl Error {
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Locked { .. } => ErrorKind::Locked,
+            Self::ReadOnly { .. } => ErrorKind::ReadOnly,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Closed => ErrorKind::Closed,

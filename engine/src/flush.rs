@@ -46,7 +46,7 @@ pub(crate) struct Flushed {
 /// Flushes the oldest frozen memtable; `None` when there is none. Only one flush may run at a time:
 /// the caller sees to it.
 pub(crate) fn flush_oldest(shared: &Shared) -> Result<Option<Flushed>> {
-    let Some(frozen) = shared.catalog.read().mem().frozen.first().cloned() else {
+    let Some(frozen) = shared.view.catalog.read().mem().frozen.first().cloned() else {
         return Ok(None);
     };
     let mut opened: Vec<Arc<Segment>> = Vec::new();
@@ -59,9 +59,9 @@ pub(crate) fn flush_oldest(shared: &Shared) -> Result<Option<Flushed>> {
         }
     };
     let segment_bytes = opened.iter().map(|segment| segment.meta().file_len).sum();
-    shared.counters.flush_bytes(segment_bytes);
+    shared.view.counters.flush_bytes(segment_bytes);
     shared.install(opened, Some(&frozen), |state| edit(state, &frozen, written))?;
-    shared.counters.flushes(1);
+    shared.view.counters.flushes(1);
     Ok(Some(Flushed { frozen, segment_bytes }))
 }
 
@@ -76,7 +76,7 @@ fn write(
         let id = slot.collection();
         // Dropped since: its updates are of no use to anybody but snapshots, which hold the
         // memtable.
-        if shared.catalog.read().collections().get(id).is_none() {
+        if shared.view.catalog.read().collections().get(id).is_none() {
             continue;
         }
         let Some(collection) = collection_at_freeze(frozen, id) else { continue };
@@ -105,7 +105,7 @@ fn write_slot(shared: &Shared, slot: &sync::Arc<Slot>, collection: &Collection) 
     let identity = shared.identity(slot.collection(), kind);
     let part = || {
         let make = || shared.segment_writer(identity, Warmth::Warm);
-        PartWriter::new(Arc::clone(&shared.env.fs), shared.dir.clone(), make)
+        PartWriter::new(Arc::clone(&shared.view.env.fs), shared.view.dir.clone(), make)
     };
     let (mut sealed, mut future) = (part(), part());
     if kind.is_table() {

@@ -42,7 +42,8 @@ impl Ingest {
         let identity = shared.identity(collection, Kind::Multiset);
         let writers = Arc::clone(shared);
         let make: MakeWriter = Box::new(move || writers.segment_writer(identity, Warmth::Warm));
-        let output = PartWriter::new(Arc::clone(&shared.env.fs), shared.dir.clone(), make);
+        let output =
+            PartWriter::new(Arc::clone(&shared.view.env.fs), shared.view.dir.clone(), make);
         let (key, val, updates) = (Vec::new(), Vec::new(), Vec::new());
         Self { collection, name, output, key, val, updates, count: 0, times: None }
     }
@@ -152,6 +153,6 @@ pub(crate) fn install(
     })?;
     state.collections.replace(id, Some(&collection));
     let changed = std::collections::BTreeSet::from([id]);
-    shared.catalog.write().publish(&changed, &state.collections);
+    shared.view.catalog.write().publish(&changed, &state.collections);
     Ok(())
 }

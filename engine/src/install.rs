@@ -8,52 +8,34 @@
 //!    holds it.
 //! 3. `open` holds exactly the segments that the manifest state names.
 
-use crate::catalog::{Catalog, Frozen, PartSource, ReadSet};
-use crate::config::{Compression, Options};
+use crate::catalog::Frozen;
+use crate::config::Compression;
 use crate::error::{Error, Result};
-use crate::events::DbEvent;
-use crate::format::manifest_edit::{CollectionHead, Edit, EditOp, RunList};
-use crate::holds::Holds;
-use crate::io::Env;
+use crate::format::manifest_edit::{CollectionHead, Edit, EditOp};
 use crate::manifest::{ManifestLog, ManifestState};
-use crate::segment::{
-    BlockCache, BlockCodec, Segment, SegmentIdentity, SegmentOptions, SegmentWriter,
-};
-use crate::stats::Counters;
+use crate::segment::{BlockCodec, Segment, SegmentIdentity, SegmentOptions, SegmentWriter};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
 use crate::types::{CollectionId, Kind, SegmentId, SegmentMeta};
-use crate::watch::Watch;
-use std::collections::HashMap;
-use std::path::PathBuf;
+use crate::view::{OpenSegments, View, read_set, segment_in};
 use std::sync::Arc;
 
-/// What the parts of an open database share.
+/// What the parts of a database share that this process writes.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) env: Env,
-    pub(crate) dir: PathBuf,
-    pub(crate) uuid: u128,
-    pub(crate) options: Options,
-    pub(crate) cache: Arc<BlockCache>,
-    pub(crate) counters: Counters,
+    pub(crate) view: Arc<View>,
     /// The next identifiers; the manifest learns of them with the next edit.
     pub(crate) next_segment: AtomicU64,
     pub(crate) next_collection: AtomicU64,
     /// Lock order: installer before catalog.
     pub(crate) installer: Mutex<Installer>,
-    pub(crate) catalog: RwLock<Catalog>,
-    /// Changed under the leader's lock, see there.
-    pub(crate) holds: Arc<Holds>,
-    /// Told of every change of a collection that was published.
-    pub(crate) watch: Arc<Watch>,
 }
 
 /// The manifest and the segments that it names.
 #[derive(Debug)]
 pub(crate) struct Installer {
     pub(crate) log: ManifestLog,
-    pub(crate) open: HashMap<SegmentId, Arc<Segment>>,
+    pub(crate) open: OpenSegments,
 }
 
 /// How warm the data of a new segment is.
@@ -73,25 +55,26 @@ impl Shared {
         warmth: Warmth,
     ) -> Result<SegmentWriter> {
         let id = SegmentId(self.next_segment.fetch_add(1, Ordering::Relaxed));
-        let codec = match (warmth, self.options.compression) {
+        let codec = match (warmth, self.view.options.compression) {
             (Warmth::Cold, Compression::Cold { level }) => BlockCodec::Zstd { level },
             _ => BlockCodec::Raw,
         };
         let options = SegmentOptions {
             codec,
-            hash_index: self.options.hash_index,
+            hash_index: self.view.options.hash_index,
             ..SegmentOptions::default()
         };
-        let mut writer = SegmentWriter::create(&self.env.fs, &self.dir, id, identity, options)?;
-        if self.options.background_threads > 0 {
-            writer.write_behind(Arc::clone(&self.env.threads));
+        let mut writer =
+            SegmentWriter::create(&self.view.env.fs, &self.view.dir, id, identity, options)?;
+        if self.view.options.background_threads > 0 {
+            writer.write_behind(Arc::clone(&self.view.env.threads));
         }
         Ok(writer)
     }
 
     /// Whose the segments of a collection are.
-    pub(crate) const fn identity(&self, collection: CollectionId, kind: Kind) -> SegmentIdentity {
-        SegmentIdentity { db_uuid: self.uuid, collection, kind }
+    pub(crate) fn identity(&self, collection: CollectionId, kind: Kind) -> SegmentIdentity {
+        SegmentIdentity { db_uuid: self.view.uuid, collection, kind }
     }
 
     /// Opens the segments that a flush or merge wrote, and makes their names durable.
@@ -102,20 +85,19 @@ impl Shared {
     ) -> Result<Vec<Arc<Segment>>> {
         metas
             .iter()
-            .map(|meta| Segment::open(&self.env.fs, &self.dir, meta, identity, &self.cache))
+            .map(|meta| {
+                Segment::open(&self.view.env.fs, &self.view.dir, meta, identity, &self.view.cache)
+            })
             .collect()
-    }
-
-    /// Tells the listener, if there is one. The caller holds no lock.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> DbEvent) {
-        if let Some(listener) = &self.options.on_event {
-            listener.tell(&event());
-        }
     }
 
     /// Makes the names of new files durable.
     pub(crate) fn sync_dir(&self) -> Result<()> {
-        self.env.fs.sync_dir(&self.dir).map_err(|e| Error::io("syncing directory", &self.dir, e))
+        self.view
+            .env
+            .fs
+            .sync_dir(&self.view.dir)
+            .map_err(|e| Error::io("syncing directory", &self.view.dir, e))
     }
 
     /// Makes the edit that `plan` derives from the manifest's state durable and shows it to
@@ -155,10 +137,10 @@ impl Shared {
         let mut reads = Vec::new();
         for op in &edit.ops {
             if let EditOp::Runs { id, runs } = op {
-                reads.push((*id, Arc::new(installer.read_set(runs)?)));
+                reads.push((*id, Arc::new(read_set(runs, &installer.open)?)));
             }
         }
-        let mut catalog = self.catalog.write();
+        let mut catalog = self.view.catalog.write();
         for (id, reads) in reads {
             catalog.set_reads(id, reads);
         }
@@ -170,23 +152,9 @@ impl Shared {
 }
 
 impl Installer {
-    /// What readers of a collection with these runs read.
-    pub(crate) fn read_set(&self, runs: &RunList) -> Result<ReadSet> {
-        let mut parts = Vec::new();
-        for (metas, window) in runs.sources() {
-            let segments = metas.iter().map(|meta| self.segment(meta.id)).collect::<Result<_>>()?;
-            parts.push(PartSource { segments, window });
-        }
-        parts.sort_by_key(|part| std::cmp::Reverse(part.window.last));
-        Ok(ReadSet { parts })
-    }
-
     /// The open segment of this id.
     pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
-        self.open
-            .get(&id)
-            .cloned()
-            .ok_or_else(|| Error::Internal { what: format!("segment {id} is not open") })
+        segment_in(&self.open, id)
     }
 
     /// Lets go of segments that the manifest does not name any more (invariant 2).

@@ -15,6 +15,7 @@ use crate::format::wal_record::{Op, Rows, WAL_TS_ASSIGNED, decode};
 use crate::format::{log_key, table_val};
 use crate::memtable::{Memtable, MemtableWriter};
 use crate::types::{CollectionId, Kind, SeqNo, TimeWindow, Timestamp, Update};
+use crate::wal::ReplayFrame;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -49,11 +50,7 @@ impl WriteState {
     }
 
     /// Applies the record of a commit that recovery reads back: changes and updates.
-    pub(crate) fn replay(
-        &mut self,
-        seqno: SeqNo,
-        payload: &[u8],
-    ) -> std::result::Result<(), ApplyError> {
+    fn replay(&mut self, seqno: SeqNo, payload: &[u8]) -> std::result::Result<(), ApplyError> {
         let mut assigned = self.assigned();
         for op in decode(payload)? {
             let change = match op? {
@@ -78,6 +75,19 @@ impl WriteState {
             self.apply(&change, &mut assigned).map_err(ApplyError::State)?;
         }
         self.insert(seqno, payload, &assigned)
+    }
+
+    /// Applies a frame of the log.
+    ///
+    /// # Errors
+    /// `Corruption`, naming the place, when it does not fit what came before it.
+    pub(crate) fn replay_frame(&mut self, frame: &ReplayFrame<'_>) -> Result<()> {
+        self.replay(frame.seqno, frame.payload).map_err(|e| match e {
+            ApplyError::Format(e) => e.in_file(frame.file, frame.payload_offset),
+            ApplyError::State(e) => {
+                Error::corruption(frame.file, frame.payload_offset, e.to_string())
+            }
+        })
     }
 
     /// Makes the changes of a commit that was checked, so that the next commit of the group can be

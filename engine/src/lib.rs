@@ -49,12 +49,14 @@ pub mod compaction;
 mod flush;
 mod install;
 mod leader;
+mod view;
 
 pub mod checkpoint;
 pub mod erase;
 pub mod ingest;
 pub mod truncate;
 
+mod follower;
 mod maintenance;
 mod recovery;
 pub mod verify;

@@ -95,15 +95,16 @@ impl Worker {
     /// Starts the threads that the options ask for.
     pub(crate) fn start(self: &Arc<Self>) -> Result<Vec<Box<dyn JoinHandle>>> {
         let shared = &self.shared;
-        (0..shared.options.background_threads)
+        (0..shared.view.options.background_threads)
             .map(|index| {
                 let worker = Arc::clone(self);
                 let work = Box::new(move || worker.run());
                 shared
+                    .view
                     .env
                     .threads
                     .spawn(&format!("datestone-{index}"), work)
-                    .map_err(|e| Error::io("starting a background thread for", &shared.dir, e))
+                    .map_err(|e| Error::io("starting a background thread for", &shared.view.dir, e))
             })
             .collect()
     }
@@ -148,8 +149,8 @@ impl Worker {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
-                        self.shared.tell(|| DbEvent::BackgroundError { error });
-                        self.shared.env.clock.sleep(RETRY_PAUSE);
+                        self.shared.view.tell(|| DbEvent::BackgroundError { error });
+                        self.shared.view.env.clock.sleep(RETRY_PAUSE);
                     }
                 }
             }
@@ -166,36 +167,37 @@ impl Worker {
         {
             return Ok(true);
         }
-        if self.shared.options.auto_compaction { self.merge_step() } else { Ok(false) }
+        if self.shared.view.options.auto_compaction { self.merge_step() } else { Ok(false) }
     }
 
     /// Flushes the oldest frozen memtable; whether there was one.
     pub(crate) fn flush_step(&self) -> Result<bool> {
+        // Taken before looking: a flush under way is waited for, and its memtable is not told of
+        // twice. Nobody who reads needs it, so it may be held while the listener is told.
+        let flushing = self.flushing.lock();
         let oldest = {
-            let catalog = self.shared.catalog.read();
+            let catalog = self.shared.view.catalog.read();
             catalog.mem().frozen.first().map(|frozen| frozen.memtable.bytes())
         };
-        // Also without one: a flush under way is waited for, and an error of the last one is over.
         let Some(bytes) = oldest else {
-            return self.flush_locked().map(|flushed| flushed.is_some());
+            self.signal.lock().flush_error = None; // What failed last has succeeded since.
+            return Ok(false);
         };
-        self.shared.tell(|| DbEvent::FlushStarted { bytes });
-        let start = self.shared.env.clock.monotonic();
-        let flushed = self.flush_locked();
-        self.shared.tell(|| match &flushed {
-            Ok(flushed) => DbEvent::FlushFinished {
-                bytes: flushed.unwrap_or(0),
-                duration: self.shared.env.clock.monotonic().saturating_sub(start),
-            },
+        self.shared.view.tell(|| DbEvent::FlushStarted { bytes });
+        let start = self.shared.view.env.clock.monotonic();
+        let flushed = self.flush_one();
+        let duration = self.shared.view.env.clock.monotonic().saturating_sub(start);
+        self.shared.view.tell(|| match &flushed {
+            Ok(bytes) => DbEvent::FlushFinished { bytes: *bytes, duration },
             Err(error) => DbEvent::FlushFailed { error: error.clone() },
         });
-        Ok(flushed?.is_some())
+        drop(flushing);
+        flushed.map(|_| true)
     }
 
-    /// Flushes the oldest frozen memtable; the bytes of its segments, `None` when there was none.
-    fn flush_locked(&self) -> Result<Option<u64>> {
-        let _flushing = self.flushing.lock();
-        let clock = &self.shared.env.clock;
+    /// Flushes the oldest frozen memtable, which is there; the bytes of its segments.
+    fn flush_one(&self) -> Result<u64> {
+        let clock = &self.shared.view.env.clock;
         let start = clock.monotonic();
         let flushed = flush_oldest(&self.shared)
             .and_then(|flushed| flushed.map(|flushed| self.flushed(&flushed)).transpose());
@@ -203,12 +205,12 @@ impl Worker {
         signal.flush_error = flushed.as_ref().err().cloned();
         self.progress.notify_all();
         drop(signal);
-        let Some((bytes, segment_bytes)) = flushed? else { return Ok(None) };
+        let (bytes, segment_bytes) = flushed?.unwrap_or_default();
         let seconds = (clock.monotonic() - start).as_secs_f64();
         if bytes >= 1 << 20 && seconds > 0.0 {
             self.flush_rate.store((bytes as f64 / seconds) as u64, Ordering::Relaxed);
         }
-        Ok(Some(segment_bytes))
+        Ok(segment_bytes)
     }
 
     /// Bytes of the memtable and of its segments.
@@ -222,8 +224,8 @@ impl Worker {
     /// # Errors
     /// Why flushes fail, when they do: the wait would not end.
     pub(crate) fn wait_for_flush(&self, count: usize) -> Result<()> {
-        while self.shared.catalog.read().mem().frozen.len() >= count {
-            if self.shared.options.background_threads == 0 {
+        while self.shared.view.catalog.read().mem().frozen.len() >= count {
+            if self.shared.view.options.background_threads == 0 {
                 self.flush_step()?;
                 continue;
             }
@@ -235,7 +237,7 @@ impl Worker {
                 return Err(Error::Closed);
             }
             // Looked at again under the lock that a flush takes before it notifies.
-            if self.shared.catalog.read().mem().frozen.len() >= count {
+            if self.shared.view.catalog.read().mem().frozen.len() >= count {
                 drop(wait(&self.progress, signal));
             }
         }
@@ -293,7 +295,7 @@ impl Worker {
     /// Tells of a merge, outside of its lock.
     fn merged(&self, event: Option<DbEvent>) {
         if let Some(event) = event {
-            self.shared.tell(|| event);
+            self.shared.view.tell(|| event);
         }
     }
 }

@@ -8,21 +8,18 @@
 //! the tables of what is found and what is done. Time and memory are bounded by the log that was
 //! not flushed, not by the data: segments are mapped, not read.
 
-use crate::catalog::{Catalog, Frozen, MemSet, ReadSet};
-use crate::collection::{Collection, Collections, Description};
+use crate::catalog::{Catalog, Frozen, MemSet};
 use crate::config::Options;
 use crate::error::{Error, Result};
 use crate::install::{Installer, Shared};
 use crate::io::{Env, LockOwner};
-use crate::leader::{ApplyError, WriteState};
+use crate::leader::WriteState;
 use crate::manifest::{DirectoryState, ManifestLog, ManifestState, find};
-use crate::segment::{BlockCache, Segment, SegmentIdentity, parse_segment_file_name};
-use crate::stats::Counters;
+use crate::segment::{BlockCache, parse_segment_file_name};
+use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{Mutex, RwLock};
-use crate::types::{CollectionId, Kind, SegmentId};
+use crate::view::{OpenSegments, View, collections_of, open_segments, read_sets};
 use crate::wal::{self, WalOptions, WalShared, WalWriter};
-use std::collections::HashMap;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,34 +43,15 @@ pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovere
     let log = open_manifest(&env, dir, &options)?;
     let uuid = log.state().uuid();
     let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
-    let open = open_segments(&env, dir, log.state(), &cache)?;
-
-    let collections = Collections::restore(log.state().collections().values().map(|known| {
-        let head = &known.head;
-        Collection {
-            description: Description {
-                id: head.id,
-                name: head.name.as_str().into(),
-                meta: head.meta.as_slice().into(),
-                kind: head.kind,
-            },
-            since: head.since,
-            upper: head.upper,
-        }
-    }));
+    let open = open_segments(&env, dir, log.state(), &cache, &OpenSegments::default())?;
+    let collections = collections_of(log.state());
     let flushed = log.state().flushed_seqno();
-    let collections = collections.at_clock(log.state().clock());
     let mut state = WriteState::new(collections, flushed, options.memtable_bytes);
     let mut frozen: Vec<Arc<Frozen>> = Vec::new();
     let wal_options = WalOptions { file_len: options.wal_file_bytes, ..WalOptions::default() };
     let fs = Arc::clone(&env.fs);
     let (wal, _summary) = wal::open(fs, dir, uuid, wal_options, flushed, &mut |frame| {
-        state.replay(frame.seqno, frame.payload).map_err(|e| match e {
-            ApplyError::Format(e) => e.in_file(frame.file, frame.payload_offset),
-            ApplyError::State(e) => {
-                Error::corruption(frame.file, frame.payload_offset, e.to_string())
-            }
-        })?;
+        state.replay_frame(&frame)?;
         if state.is_full() {
             frozen.push(state.freeze());
         }
@@ -87,28 +65,15 @@ pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovere
     let next_collection =
         log.state().next_collection().0.max(state.collections.last_id().map_or(1, |id| id.0 + 1));
     let next_segment = log.state().next_segment().0;
-    let installer = Installer { log, open };
-    let mut reads: HashMap<CollectionId, Arc<ReadSet>> = HashMap::new();
-    for (id, known) in installer.log.state().collections() {
-        if state.collections.get(*id).is_some() {
-            reads.insert(*id, Arc::new(installer.read_set(&known.runs)?));
-        }
-    }
+    let reads = read_sets(log.state(), &state.collections, &open)?;
     let mem = MemSet { active: Arc::clone(&state.active), frozen };
     let catalog = Catalog::new(state.collections.clone(), reads, Arc::new(mem));
+    let view = Arc::new(View::new(env, dir, uuid, options, cache, catalog));
     let shared = Shared {
-        env,
-        dir: dir.into(),
-        uuid,
-        options,
-        cache,
-        counters: Counters::default(),
+        view,
         next_segment: AtomicU64::new(next_segment),
         next_collection: AtomicU64::new(next_collection),
-        installer: Mutex::new(installer),
-        catalog: RwLock::new(catalog),
-        holds: Arc::default(),
-        watch: Arc::default(),
+        installer: Mutex::new(Installer { log, open }),
     };
     Ok(Recovered { shared, state, wal, wal_shared, lock })
 }
@@ -178,23 +143,6 @@ fn open_manifest(env: &Env, dir: &Path, options: &Options) -> Result<ManifestLog
 
 fn list(env: &Env, dir: &Path) -> Result<Vec<crate::io::DirEntry>> {
     env.fs.list(dir).map_err(|e| Error::io("listing directory", dir, e))
-}
-
-fn open_segments(
-    env: &Env,
-    dir: &Path,
-    state: &ManifestState,
-    cache: &Arc<BlockCache>,
-) -> Result<HashMap<SegmentId, Arc<Segment>>> {
-    state
-        .live_segments()
-        .map(|(collection, meta)| {
-            let kind = state.collections().get(&collection).map_or(Kind::Multiset, |c| c.head.kind);
-            let identity = SegmentIdentity { db_uuid: state.uuid(), collection, kind };
-            let segment = Segment::open(&env.fs, dir, meta, identity, cache)?;
-            Ok((meta.id, segment))
-        })
-        .collect()
 }
 
 /// Removes segments that no manifest names: a flush or merge was cut off, or replaced them.

@@ -14,7 +14,7 @@
 //! 1. Everything below `frontier` was delivered, nothing at or beyond it, but for what of the
 //!    interval that is being delivered was.
 //! 2. The hold is just below the frontier: a since at the frontier might give the times of delivered
-//!    updates to the undelivered.
+//!    updates to the undelivered. Where there is none, since is looked at instead.
 //! 3. Updates are delivered in order of `(ts, key, val)`, each sum once, whatever the sizes of the
 //!    pieces: an interval of several times is delivered in one piece, sorted; a time that is larger
 //!    than a piece is delivered alone, streamed in its order of `(key, val)`.
@@ -55,7 +55,8 @@ pub struct Subscription {
     db: Db,
     id: CollectionId,
     frontier: Frontier,
-    hold: ReadHold,
+    /// Of none on a database that is only read: there is nobody to ask.
+    hold: Option<ReadHold>,
     piece_bytes: usize,
     /// How many times the latest interval had, if it was cut short: a guess for the next one.
     span: Option<u64>,
@@ -90,7 +91,16 @@ impl Db {
     /// # Errors
     /// [`Error::Compacted`] when `as_of` lies below since.
     pub fn listen(&self, id: CollectionId, as_of: Timestamp, owner: &str) -> Result<Subscription> {
-        let hold = self.hold(id, as_of, owner)?;
+        let hold = if self.is_read_only() {
+            check_owner(owner)?;
+            let collection = self.collection(id)?;
+            if collection.since.is_beyond(as_of) {
+                collection.check_as_of(as_of)?;
+            }
+            None
+        } else {
+            Some(self.hold(id, as_of, owner)?)
+        };
         let frontier = Frontier::just_beyond(as_of);
         Ok(Subscription {
             db: self.clone(),
@@ -134,7 +144,9 @@ impl Subscription {
     /// [`Error::Invalid`] when the text is too long.
     pub fn set_owner(&mut self, owner: &str) -> Result<()> {
         check_owner(owner)?;
-        self.hold.set_owner(owner);
+        if let Some(hold) = &mut self.hold {
+            hold.set_owner(owner);
+        }
         Ok(())
     }
 
@@ -232,10 +244,11 @@ impl Subscription {
     fn reach(&mut self, frontier: Frontier) {
         self.frontier = frontier;
         // I2; a closed frontier needs no history at all.
-        self.hold.downgrade(match frontier.ts() {
+        let at = match frontier.ts() {
             Some(ts) => Frontier::at(ts.saturating_sub(1)),
             None => Frontier::CLOSED,
-        });
+        };
+        self.hold.iter_mut().for_each(|hold| hold.downgrade(at));
     }
 
     /// Chooses an interval from the frontier on that makes one piece, and reads it (I3).
@@ -244,6 +257,10 @@ impl Subscription {
         let Some(wanted) = TimeWindow::between(self.frontier, collection.upper) else {
             return Ok(None);
         };
+        if let Some(before) = wanted.first.checked_sub(1).filter(|_| self.hold.is_none()) {
+            // I2, with nobody who keeps it.
+            collection.check_as_of(before)?;
+        }
         let mut window = wanted;
         let mut guess = self.span.take();
         if let Some(span) = guess {

@@ -37,7 +37,7 @@ pub(crate) fn truncate(
     let collection = state.collections.require(id)?.clone();
     check(&collection, ts)?;
     let mut report = Truncated { updates: 0, upper_before: collection.upper };
-    let reads = shared.catalog.read().reads(id);
+    let reads = shared.view.catalog.read().reads(id);
     let window = TimeWindow { first: ts, last: Timestamp::MAX };
     for part in &reads.parts {
         if let Some(window) = part.window.intersect(window) {
@@ -106,5 +106,5 @@ fn count(mut cursor: PartCursor) -> Result<u64> {
 
 fn show(shared: &Shared, state: &mut WriteState, id: CollectionId, collection: &Collection) {
     state.collections.replace(id, Some(collection));
-    shared.catalog.write().publish(&BTreeSet::from([id]), &state.collections);
+    shared.view.catalog.write().publish(&BTreeSet::from([id]), &state.collections);
 }

@@ -17,6 +17,7 @@
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
 //! | `transactions` | transactions are serializable, in the order of their times |
 //! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
+//! | `read_only` | a database that is read while somebody else writes it |
 //! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
@@ -46,6 +47,8 @@ mod model;
 mod oracle;
 #[cfg(test)]
 mod power_cut;
+#[cfg(test)]
+mod read_only;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

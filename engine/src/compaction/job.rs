@@ -63,7 +63,7 @@ impl Compaction {
         broken: &HashSet<CollectionId>,
     ) -> Result<Option<Self>> {
         let ids: Vec<CollectionId> = {
-            let catalog = shared.catalog.read();
+            let catalog = shared.view.catalog.read();
             catalog.collections().iter().map(|c| c.description.id).collect()
         };
         for id in ids.into_iter().filter(|id| !broken.contains(id)) {
@@ -92,11 +92,12 @@ impl Compaction {
         };
         // What readers are refused already, and no less: since is published when it is durable.
         let Some(since) =
-            shared.catalog.read().collections().get(collection).map(|known| known.since)
+            shared.view.catalog.read().collections().get(collection).map(|known| known.since)
         else {
             return Ok(None);
         };
-        let shape = shape(&installer, &known.runs, since, shared.options.memtable_bytes as u64)?;
+        let shape =
+            shape(&installer, &known.runs, since, shared.view.options.memtable_bytes as u64)?;
         let Some(job) = choose(&shape) else { return Ok(None) };
         let (input, warmth, reason) = match &job {
             Job::MergeRuns { first_run, last_run } => {
@@ -122,7 +123,7 @@ impl Compaction {
         let writers = Arc::clone(shared);
         let identity = shared.identity(collection, known.head.kind);
         let make: MakeWriter = Box::new(move || writers.segment_writer(identity, warmth));
-        let (fs, dir) = (Arc::clone(&shared.env.fs), shared.dir.clone());
+        let (fs, dir) = (Arc::clone(&shared.view.env.fs), shared.view.dir.clone());
         let mut merge = Merge::new(inputs, fs, dir, make);
         if known.head.kind.is_table() {
             // The oldest run is the one that ends in cold storage.
@@ -133,7 +134,7 @@ impl Compaction {
             merge = merge.of_versions(since, floor);
         }
         let merge = Some(merge);
-        let start = shared.env.clock.monotonic();
+        let start = shared.view.env.clock.monotonic();
         Ok(Some(Self { identity, input, merge, reason, start, finished: None }))
     }
 
@@ -176,11 +177,11 @@ impl Compaction {
         let inputs: Vec<&SegmentMeta> = sources.iter().flat_map(|(part, _)| part).collect();
         let input_bytes = inputs.iter().map(|meta| meta.file_len).sum();
         let output_bytes = output.iter().map(|meta| meta.file_len).sum();
-        shared.counters.compactions(1);
-        shared.counters.compaction_read_bytes(input_bytes);
-        shared.counters.compaction_write_bytes(output_bytes);
+        shared.view.counters.compactions(1);
+        shared.view.counters.compaction_read_bytes(input_bytes);
+        shared.view.counters.compaction_write_bytes(output_bytes);
         let name = {
-            let catalog = shared.catalog.read();
+            let catalog = shared.view.catalog.read();
             catalog.collections().get(id).map(|known| known.description.name.to_string())
         };
         let finished = DbEvent::CompactionFinished {
@@ -190,7 +191,7 @@ impl Compaction {
             input_bytes,
             outputs: output.len() as u64,
             output_bytes,
-            duration: shared.env.clock.monotonic().saturating_sub(self.start),
+            duration: shared.view.env.clock.monotonic().saturating_sub(self.start),
         };
         shared.install(opened, None, |state| {
             // Dropped or superseded meanwhile: without an edit that names them, the new segments

@@ -112,7 +112,7 @@ impl Db {
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
                 Err(e) => return Err(e),
                 Ok(_) => {
-                    self.0.named.lock().insert(name.into(), kept);
+                    self.0.writer()?.named.lock().insert(name.into(), kept);
                     return Ok(hold);
                 }
             }
@@ -141,7 +141,7 @@ impl Db {
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
                 Err(e) => return Err(e),
                 Ok(_) => {
-                    let mut named = self.0.named.lock();
+                    let mut named = self.0.writer()?.named.lock();
                     match next {
                         Some(next) => {
                             named
@@ -212,7 +212,7 @@ impl Db {
         for hold in self.durable_holds()? {
             if self.collection(hold.collection).is_ok() {
                 let kept = self.keep(&hold)?;
-                self.0.named.lock().insert(hold.name.clone(), kept);
+                self.0.writer()?.named.lock().insert(hold.name.clone(), kept);
             }
         }
         if let Ok(books) = self.find(BOOKS) {

@@ -92,7 +92,7 @@ impl Db {
     /// or the closing of the database. The caller looks for what it waits for *after* this call.
     #[must_use]
     pub fn watch(&self, id: CollectionId, waker: Waker) -> Registration {
-        self.0.shared.watch.register(id, waker)
+        self.0.view.watch.register(id, waker)
     }
 
     /// Calls `look` until it finds something, each time a collection has changed, at most so long.
@@ -105,7 +105,7 @@ impl Db {
         if let Some(found) = look()? {
             return Ok(Some(found));
         }
-        let clock = &self.0.shared.env.clock;
+        let clock = &self.0.view.env.clock;
         let end = at_most.and_then(|at_most| clock.monotonic().checked_add(at_most));
         let parker = Arc::new(Parker::default());
         loop {
@@ -124,30 +124,30 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Compacted`] when since is beyond `at` already; [`Error::Invalid`] when the owner's
-    /// text is too long.
+    /// text is too long; [`Error::ReadOnly`], for only who writes can keep what it forgets.
     pub fn hold(&self, id: CollectionId, at: Timestamp, owner: &str) -> Result<ReadHold> {
-        self.0.check_open()?;
+        let writer = self.0.writer()?;
         check_owner(owner)?;
         // Under the leader's lock, so that no since is on its way.
-        let leader = self.0.leader.lock();
+        let leader = writer.leader.lock();
         let collection = leader.state.collections.require(id)?;
         if collection.since.is_beyond(at) {
             collection.check_as_of(at)?;
         }
         let seqno = leader.state.last_seqno;
-        Ok(self.0.shared.holds.hold(id, Frontier::at(at), owner, seqno))
+        Ok(self.0.view.holds.hold(id, Frontier::at(at), owner, seqno))
     }
 
     /// All holds, oldest first.
     #[must_use]
     pub fn holds(&self) -> Vec<HoldInfo> {
-        self.0.shared.holds.list()
+        self.0.view.holds.list()
     }
 
     /// The since that was asked for: beyond the collection's where holds keep it back.
     pub fn requested_since(&self, id: CollectionId) -> Result<Frontier> {
         let since = self.collection(id)?.since;
-        Ok(self.0.shared.holds.requested(id).map_or(since, |requested| requested.max(since)))
+        Ok(self.0.view.holds.requested(id).map_or(since, |requested| requested.max(since)))
     }
 
     /// Blocks of a collection's segments that were touched since the segments were opened, and all.
@@ -155,7 +155,7 @@ impl Db {
     /// # Errors
     /// [`Error::Corruption`] when a block index is damaged.
     pub fn blocks_touched(&self, id: CollectionId) -> Result<(usize, usize)> {
-        let reads = self.0.shared.catalog.read().reads(id);
+        let reads = self.0.view.catalog.read().reads(id);
         let mut sums = (0, 0);
         for segment in reads.parts.iter().flat_map(|part| part.segments.iter()) {
             let (touched, all) = segment.blocks_touched()?;
@@ -166,8 +166,8 @@ impl Db {
 
     /// A collection, and everything of it below its upper.
     pub(crate) fn pin(&self, id: CollectionId) -> Result<(Collection, Snapshot)> {
-        self.0.check_open()?;
-        let catalog = self.0.shared.catalog.read();
+        self.0.view.check_open()?;
+        let catalog = self.0.view.catalog.read();
         let collection = catalog.collections().current(id)?;
         // With nothing below upper there is nothing to read, which the window 0..upper says.
         let last = collection.upper.last_below().unwrap_or(0);

@@ -43,7 +43,7 @@ fn drain(subscription: &mut Subscription) -> (Vec<Row>, Frontier) {
                 frontier = reached;
             }
         }
-        let at = subscription.hold.at();
+        let at = subscription.hold.as_ref().unwrap().at();
         let frontier = subscription.frontier();
         assert_eq!(at.is_closed(), frontier.is_closed());
         assert!(at.is_closed() || !at.is_beyond(frontier.last_below().unwrap_or(0)));

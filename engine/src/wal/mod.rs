@@ -2,7 +2,8 @@
 //!
 //! On the write path the leader of a group ([`group`]) hands encoded commit records to the
 //! [`WalWriter`], syncs once, and only then publishes them. On the recovery path [`open`] reads the
-//! files back and hands every commit beyond the flushed ones to the caller.
+//! files back and hands every commit beyond the flushed ones to the caller; a [`Tail`] does so for a
+//! database that somebody else is writing.
 //!
 //! One WAL serves a whole database, so that a commit over many collections is one frame. It lives
 //! in files `wal-<slot>.log` of a fixed length that are used again and again, because overwriting
@@ -26,6 +27,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod files;
+mod follow;
 pub mod group;
 mod reader;
 pub mod recovery;
@@ -35,6 +37,7 @@ mod writer;
 mod tests;
 
 pub use files::{WalShared, WalStats, create_first};
+pub use follow::{Followed, Tail};
 pub use recovery::{ReplayFrame, ReplaySummary, TornTail, open};
 pub use writer::{FrameIn, WalWriter};
 

@@ -477,7 +477,7 @@ impl Replay<'_> {
 }
 
 /// t7 to t9.
-fn check_frame(frame: &FrameHeader, expected: SeqNo) -> std::result::Result<(), String> {
+pub(super) fn check_frame(frame: &FrameHeader, expected: SeqNo) -> std::result::Result<(), String> {
     let seqno = frame.seqno;
     if seqno != expected {
         return Err(format!("a frame with seqno {seqno} where {expected} belongs"));

@@ -5,6 +5,7 @@
 
 mod crash;
 mod decisions;
+mod following;
 mod writing;
 
 use super::*;

@@ -128,7 +128,7 @@ fn a_commit_is_limited_collection_by_collection() {
     let _hold = db.hold(id, 3, "a report").unwrap();
     let mut commit = Commit::new();
     commit.compact_below(other, Frontier::at(9)).unwrap();
-    commit.create(db.reserve_collection_id(), Kind::Multiset, "third", b"meta").unwrap();
+    commit.create(db.reserve_collection_id().unwrap(), Kind::Multiset, "third", b"meta").unwrap();
     commit.compact_below(id, Frontier::at(7)).unwrap();
     let mut batch = commit.append(id, "c");
     batch.push(datestone::Update { key: b"x", val: b"y", ts: 20, diff: 2 }).unwrap();

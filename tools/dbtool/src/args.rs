@@ -320,7 +320,7 @@ pub(crate) struct Tail {
     /// Only times from this one on [default: the contents at since, then all that follows]
     #[arg(long, value_name = "T", value_parser = parse_ts)]
     pub(crate) from: Option<u64>,
-    /// Goes on with what others add: looks every second, while nobody else has it open
+    /// Goes on with what the process adds that writes the database
     #[arg(long)]
     pub(crate) follow: bool,
 }

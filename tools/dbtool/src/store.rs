@@ -27,10 +27,28 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the database at `path`, which must exist.
+    /// Opens the database at `path`, which must exist, to read it, whoever writes it meanwhile.
+    pub(crate) fn reading(path: &Path) -> Result<Self> {
+        // One state is enough for a command.
+        let options = Options { background_threads: 0, ..options() };
+        Self::opened(path, Datestone::open_read_only_with(path, options))
+    }
+
+    /// Opens the database at `path`, which must exist, to read what its writer does.
+    pub(crate) fn following(path: &Path) -> Result<Self> {
+        let background_threads = options().background_threads.max(1);
+        let options = Options { background_threads, ..options() };
+        Self::opened(path, Datestone::open_read_only_with(path, options))
+    }
+
+    /// Opens the database at `path`, which must exist, to write it.
     pub(crate) fn existing(path: &Path) -> Result<Self> {
         let options = Options { create_if_missing: false, ..options() };
-        let db = Datestone::open_with(path, options).in_database(path).map_err(|failure| {
+        Self::opened(path, Datestone::open_with(path, options))
+    }
+
+    fn opened(path: &Path, opened: datestone::Result<Datestone>) -> Result<Self> {
+        let db = opened.in_database(path).map_err(|failure| {
             if failure.exit() == Exit::NotFound {
                 let hint = format!("dbtool load {} COLLECTION FILE makes one", path.display());
                 return failure.hint(hint);

@@ -8,7 +8,7 @@ use datestone::Update;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Diff) -> Result<()> {
-    let store = Store::existing(&args.db)?;
+    let store = Store::reading(&args.db)?;
     let collection = store.find(&args.collection)?;
     let ts = args.after;
     let mut changes =

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &Dump) -> Result<()> {
             .why("--mode updates writes every update")
             .hint("add --mode snapshot"));
     }
-    let store = Store::existing(&args.db)?;
+    let store = Store::reading(&args.db)?;
     let source_format = store.db.stats().format_version;
     let head = DumpHead { source_format, mode: args.mode, as_of: args.as_of };
     let collections = store.find_or_all(args.collection.as_deref())?;

@@ -10,7 +10,7 @@ use datestone::Update;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Get) -> Result<()> {
-    let store = Store::existing(&args.db)?;
+    let store = Store::reading(&args.db)?;
     let collection = store.find(&args.collection)?;
     let snapshot = store.snapshot(&collection, args.as_of)?;
     let key = args.key.0.as_slice();

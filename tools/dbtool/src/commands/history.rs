@@ -9,7 +9,7 @@ use std::ops::Bound;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &History) -> Result<()> {
-    let store = Store::existing(&args.db)?;
+    let store = Store::reading(&args.db)?;
     let collection = store.find(&args.collection)?;
     let keys = match &args.key {
         Some(key) => KeyRange::of::<[u8], &[u8]>(key.0.as_slice()..=key.0.as_slice()),

@@ -13,7 +13,7 @@ const NAMES: [&str; 5] = ["name", "collection", "at", "epoch", "owner"];
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Holds) -> Result<()> {
-    let store = Store::existing(&args.db)?;
+    let store = if args.commit { Store::existing(&args.db)? } else { Store::reading(&args.db)? };
     let mut holds = store.db.durable_holds().in_database(store.path())?;
     if let Some(name) = &args.release {
         holds.retain(|hold| hold.name == *name);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, db: &Path) -> Result<()> {
-    let store = Store::existing(db)?;
+    let store = Store::reading(db)?;
     let list: Vec<_> = store.db.collections().iter().map(facts).collect();
     let format = global.format.unwrap_or(Format::Table);
     let mut out = output::stdout();

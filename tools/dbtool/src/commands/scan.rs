@@ -10,7 +10,7 @@ use std::ops::Bound;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Scan) -> Result<()> {
-    let store = Store::existing(&args.db)?;
+    let store = Store::reading(&args.db)?;
     let collection = store.find(&args.collection)?;
     let snapshot = store.snapshot(&collection, args.as_of)?;
     let ts = snapshot.as_of();

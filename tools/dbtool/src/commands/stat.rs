@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, db: &Path, collection: Option<&str>) -> Result<()> {
-    let store = Store::existing(db)?;
+    let store = Store::reading(db)?;
     let shown = match collection {
         Some(name) => {
             let info = store.info(&store.find(name)?)?;

@@ -1,10 +1,6 @@
 //! `dbtool tail`: updates in order of time, and what is added to them.
-//!
-//! A database is open in one process at a time, so following it means to open it again and again,
-//! as shortly as possible, and to stay away while somebody else has it.
 
 use crate::args::{Global, Tail};
-use crate::exit::Exit;
 use crate::failure::{Failure, InDatabase as _, Result};
 use crate::output::{self, Format, OnStdout as _, RowsOut};
 use crate::store::Store;
@@ -13,8 +9,10 @@ use datestone_engine::io::{Clock as _, OsClock};
 use std::io::Write;
 use std::time::Duration;
 
-/// How long to wait before looking again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait before looking again whether anything is complete yet.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait for an event; then for the next.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Tail) -> Result<()> {
@@ -24,44 +22,41 @@ pub(crate) fn run(global: &Global, args: &Tail) -> Result<()> {
         return Err(Failure::usage(what).hint("--format jsonl or --format tsv"));
     }
     let mut rows = RowsOut::new(output::stdout(), format).on_stdout()?;
-    let mut frontier = None;
-    loop {
-        match look(args, &mut frontier, &mut rows) {
-            Ok(()) => {}
-            Err(failure) if args.follow && failure.exit() == Exit::Locked => {}
-            Err(failure) => return Err(failure),
-        }
-        if !args.follow || frontier == Some(Frontier::CLOSED) {
-            return rows.finish().on_stdout();
-        }
-        rows.flush().on_stdout()?;
+    let store = if args.follow { Store::following(&args.db)? } else { Store::reading(&args.db)? };
+    let collection = store.find(&args.collection)?;
+    let mut news = start(&store, &collection, args.from)?;
+    while args.follow && news.is_none() {
         OsClock.sleep(PAUSE);
+        news = start(&store, &collection, args.from)?;
     }
+    if let Some(news) = &mut news {
+        print(&store, news, args.follow, &mut rows)?;
+    }
+    rows.finish().on_stdout()?;
+    store.close()
 }
 
-/// Prints what there is from `frontier` on, and moves it.
-fn look(
-    args: &Tail,
-    frontier: &mut Option<Frontier>,
+/// Prints what comes: all that there is, or all that ever will be.
+fn print(
+    store: &Store,
+    news: &mut Subscription,
+    follow: bool,
     rows: &mut RowsOut<impl Write>,
 ) -> Result<()> {
-    let store = Store::existing(&args.db)?;
-    let collection = store.find(&args.collection)?;
-    let news = match *frontier {
-        None => start(&store, &collection, args.from)?,
-        Some(frontier) => listen(&store, &collection, frontier)?,
-    };
-    if let Some(mut news) = news {
-        while let Some(event) = news.try_next().in_database(store.path())? {
-            match event {
-                Event::Updates(updates) => {
-                    updates.iter().try_for_each(|update| rows.row(update)).on_stdout()?;
-                }
-                Event::Progress(reached) => *frontier = Some(reached),
+    while !news.frontier().is_closed() {
+        let next = match news.try_next().in_database(store.path())? {
+            None if !follow => break,
+            None => {
+                rows.flush().on_stdout()?;
+                news.next(WAIT).in_database(store.path())?
             }
+            some => some,
+        };
+        if let Some(Event::Updates(updates)) = next {
+            updates.iter().try_for_each(|update| rows.row(update)).on_stdout()?;
         }
     }
-    store.close()
+    Ok(())
 }
 
 /// From the time asked for, or all that there is; `None` when nothing is complete yet.

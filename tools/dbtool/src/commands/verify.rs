@@ -11,7 +11,7 @@ use std::io::Write as _;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Verify) -> Result<()> {
-    let store = Store::existing(&args.db)?;
+    let store = Store::reading(&args.db)?;
     let depth = if args.full { VerifyDepth::Full } else { VerifyDepth::Quick };
     let bar = Bar::bytes("verifying", global.progress());
     let facts = verify(global, &store, depth, &bar)?;
