@@ -66,6 +66,7 @@ mod guides {
     struct Operations;
 }
 
+mod backups;
 mod codec;
 mod collection;
 mod commit;
@@ -84,10 +85,12 @@ mod subscription;
 mod table;
 mod transaction;
 
+pub use backups::Backups;
 pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
 pub use commit::{Commit, Committed};
 pub use database::Datestone;
+pub use datestone_engine::backup::{Backup, BackupInfo, BackupReport, RemovedBackups};
 pub use datestone_engine::checkpoint::Checkpoint;
 pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
 pub use datestone_engine::erase::Erased;

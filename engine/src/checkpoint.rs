@@ -11,8 +11,9 @@
 //! is only read.
 
 use crate::error::{Error, Result};
+use crate::format::FileDigest;
 use crate::install::Shared;
-use crate::io::{Fs, OpenMode};
+use crate::io::{File, Fs, OpenMode};
 use crate::manifest::{self, ManifestState};
 use crate::segment::{Segment, segment_file_name};
 use crate::types::{Frontier, SeqNo};
@@ -41,8 +42,17 @@ pub struct Checkpoint {
 
 /// What a checkpoint is made of.
 pub(crate) struct Captured {
-    state: ManifestState,
-    segments: Vec<Arc<Segment>>,
+    pub(crate) state: ManifestState,
+    pub(crate) segments: Vec<Arc<Segment>>,
+}
+
+/// A file that was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied {
+    /// Its length, in bytes.
+    pub(crate) len: u64,
+    /// Its digest.
+    pub(crate) digest: u128,
 }
 
 /// Captures the manifest and its segments. The caller keeps commits and merges out and has flushed
@@ -81,7 +91,8 @@ pub(crate) fn write(shared: &Shared, captured: &Captured, dir: &Path) -> Result<
     Ok(report)
 }
 
-fn uppers(state: &ManifestState) -> Vec<(String, Frontier)> {
+/// The collections by name, with their uppers as readers see them.
+pub(crate) fn uppers(state: &ManifestState) -> Vec<(String, Frontier)> {
     let clock = Frontier::at(state.clock());
     let mut uppers: Vec<_> = state
         .collections()
@@ -97,7 +108,7 @@ fn uppers(state: &ManifestState) -> Vec<(String, Frontier)> {
 }
 
 /// Makes the directory, or takes an empty one.
-fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
+pub(crate) fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
     match fs.create_dir(dir) {
         Ok(()) => {
             let parent = match dir.parent() {
@@ -122,22 +133,37 @@ fn link_or_copy(fs: &Arc<dyn Fs>, from: &Path, to: &Path) -> Result<bool> {
     match fs.hard_link(from, to) {
         Ok(()) => Ok(false),
         Err(e) if matches!(e.kind(), IoErrorKind::CrossesDevices | IoErrorKind::Unsupported) => {
-            copy(fs, from, to).map(|()| true)
+            copy(fs, from, to).map(|_| true)
         }
         Err(e) => Err(Error::io("linking", to, e)),
     }
 }
 
-fn copy(fs: &Arc<dyn Fs>, from: &Path, to: &Path) -> Result<()> {
+/// Copies a file, durably but for its name.
+pub(crate) fn copy(fs: &Arc<dyn Fs>, from: &Path, to: &Path) -> Result<Copied> {
     let source = fs.open(from, OpenMode::Read).map_err(|e| Error::io("opening", from, e))?;
     let target = fs.open(to, OpenMode::CreateNew).map_err(|e| Error::io("creating", to, e))?;
+    let copied = read_through(&*source, from, |bytes, at| {
+        target.write_all_at(bytes, at).map_err(|e| Error::io("writing", to, e))
+    })?;
+    target.sync().map_err(|e| Error::io("syncing", to, e))?;
+    Ok(copied)
+}
+
+/// Reads a file to its end, with bounded memory, and hands its bytes on.
+pub(crate) fn read_through(
+    file: &dyn File,
+    path: &Path,
+    mut take: impl FnMut(&[u8], u64) -> Result<()>,
+) -> Result<Copied> {
     let mut buffer = vec![0; COPY_LEN];
-    let mut at = 0;
+    let (mut len, mut digest) = (0, FileDigest::default());
     loop {
-        let read = source.read_at(&mut buffer, at).map_err(|e| Error::io("reading", from, e))?;
+        let read = file.read_at(&mut buffer, len).map_err(|e| Error::io("reading", path, e))?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        target.write_all_at(bytes, at).map_err(|e| Error::io("writing", to, e))?;
-        at += read as u64;
+        take(bytes, len)?;
+        digest.update(bytes);
+        len += read as u64;
     }
-    target.sync().map_err(|e| Error::io("syncing", to, e))
+    Ok(Copied { len, digest: digest.finish() })
 }

@@ -4,6 +4,7 @@
 //! `leader` -> `Worker::flushing` / `Worker::merging` -> `installer` -> `catalog`. Nobody waits for
 //! a thread while holding `installer` or `catalog`.
 
+use crate::backup::{Backup, Backups};
 use crate::checkpoint::{self, Checkpoint, capture};
 use crate::collection::{Collection, Description};
 use crate::commit::Commit;
@@ -294,6 +295,19 @@ impl Db {
         let writer = self.0.writer()?;
         let captured = writer.settled(|leader| capture(&writer.shared, leader.state.last_seqno))?;
         checkpoint::write(&writer.shared, &captured, dir)
+    }
+
+    /// Adds a backup of exactly the commits that were acknowledged when this is called to those in
+    /// `dir`, which is made when it is missing. Commits wait while what is in memory is flushed, not
+    /// while files are copied.
+    ///
+    /// # Errors
+    /// `Invalid` when `dir` holds something else or backups of another database; `Corruption` when a
+    /// segment is damaged; `Locked` when somebody else is at work in `dir`.
+    pub fn backup(&self, dir: &Path) -> Result<Backup> {
+        let writer = self.0.writer()?;
+        let captured = writer.settled(|leader| capture(&writer.shared, leader.state.last_seqno))?;
+        Backups::take(self.0.view.env.clone(), dir, &captured)
     }
 
     /// Discards the updates of a collection at or beyond `ts` and sets its upper to it; with

@@ -51,6 +51,7 @@ mod install;
 mod leader;
 mod view;
 
+pub mod backup;
 pub mod checkpoint;
 pub mod erase;
 pub mod ingest;

@@ -39,7 +39,7 @@ pub(crate) struct Recovered {
 /// Opens or creates the database in `dir`.
 pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovered> {
     require_dir(&env, dir, &options)?;
-    let lock = take_lock(&env, dir)?;
+    let lock = LockOwner::take(&env, &dir.join(LOCK))?;
     let log = open_manifest(&env, dir, &options)?;
     let uuid = log.state().uuid();
     let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
@@ -109,20 +109,6 @@ fn require_dir(env: &Env, dir: &Path, options: &Options) -> Result<()> {
         env.fs.sync_dir(parent).map_err(|e| Error::io("syncing directory", parent, e))?;
     }
     Ok(())
-}
-
-fn take_lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
-    let path = dir.join(LOCK);
-    let owner = LockOwner::this_process(env.clock.unix_seconds());
-    match env.fs.lock(&path, &owner.to_string()) {
-        Ok(lock) => Ok(lock),
-        Err(e) if e.kind() == IoErrorKind::WouldBlock => {
-            let text = env.fs.read_lock(&path).unwrap_or_default();
-            let owner = LockOwner::parse(&text);
-            Err(Error::Locked { path, pid: owner.pid, host: owner.host, since: owner.since })
-        }
-        Err(e) => Err(Error::io("locking", &path, e)),
-    }
 }
 
 fn open_manifest(env: &Env, dir: &Path, options: &Options) -> Result<ManifestLog> {

@@ -9,6 +9,7 @@
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
+//! | `backup` | backups hold whole commits, share what does not change, and survive power cuts |
 //! | `books` | durable holds and tokens of commits survive restarts |
 //! | `checkpoint` | checkpoints hold whole commits, and come into being wholly or not at all |
 //! | `corruption` | damage at rest gives right data or a typed error |
@@ -23,6 +24,8 @@
 
 #[cfg(test)]
 mod api;
+#[cfg(test)]
+mod backup;
 #[cfg(test)]
 mod books;
 #[cfg(test)]

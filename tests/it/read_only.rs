@@ -9,28 +9,13 @@ use datestone_engine::io::{Env, FaultOp, MemFs};
 use datestone_engine::read::RangeSpec;
 use datestone_engine::snapshot::Snapshot;
 use datestone_engine::types::{CollectionId, Kind, Update};
-use datestone_tests::database::{DIR, Row, collect, open, small_options, updates};
-use datestone_tests::model::OwnedUpdate;
+use datestone_tests::database::{DIR, Row, collect, open, small_options, whole};
 use datestone_tests::seed::{Chance, count, seed};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
-
-/// A collection: what it is, its frontiers, its updates.
-type Whole = (String, Kind, Frontier, Frontier, Vec<OwnedUpdate>);
-
-fn whole(db: &Db) -> Vec<Whole> {
-    let of = |stats: datestone_engine::db::CollectionStats| {
-        let collection = stats.collection;
-        let description = collection.description;
-        let all = updates(db, description.id).unwrap();
-        let name = description.name.to_string();
-        (name, description.kind, collection.since, collection.upper, all)
-    };
-    db.collections().into_iter().map(of).collect()
-}
 
 fn follow(fs: &MemFs) -> Db {
     Db::open_read_only(Env::memory(fs.clone()), Path::new(DIR), small_options()).unwrap()
@@ -187,10 +172,10 @@ fn a_follower_agrees_with_its_writer() {
             }
             let at = world.pick(followers.len() as u64) as usize;
             let follower = &followers[at];
-            let wanted = whole(world.db());
+            let wanted = whole(world.db()).unwrap();
             world.fs.start_trace();
             follower.refresh().unwrap();
-            let found = whole(follower);
+            let found = whole(follower).unwrap();
             let mut changes = world.fs.take_trace();
             let reads = [FaultOp::Open, FaultOp::Read, FaultOp::List, FaultOp::Map];
             changes.retain(|(op, _)| !reads.contains(op));

@@ -1,15 +1,16 @@
 //! A database in memory whose every step the test drives, and comparing what it says with the model.
 
 use crate::model::{Model, ModelRow, OwnedUpdate};
+use datestone_engine::collection::Collection;
 use datestone_engine::commit::Commit;
 use datestone_engine::config::{Durability, Options};
-use datestone_engine::db::Db;
+use datestone_engine::db::{CollectionStats, Db};
 use datestone_engine::error::Result;
 use datestone_engine::io::{Env, MemFs};
 use datestone_engine::limits;
 use datestone_engine::read::{RangeSpec, Rows, Source};
 use datestone_engine::snapshot::{Contents, Snapshot};
-use datestone_engine::types::{CollectionId, Update};
+use datestone_engine::types::{CollectionId, Frontier, Kind, Update};
 use datestone_engine::verify::VerifyDepth;
 use std::path::Path;
 
@@ -192,6 +193,22 @@ pub fn collection_difference(db: &Db, id: CollectionId, model: &Model) -> Result
         return Ok(Some(format!("update {at}: {found:?}, not {wanted:?}")));
     }
     Ok(None)
+}
+
+/// A collection: what it is, its frontiers, its updates.
+pub type Whole = (String, Kind, Frontier, Frontier, Vec<OwnedUpdate>);
+
+/// All that a database holds.
+///
+/// # Errors
+/// What reading returns.
+pub fn whole(db: &Db) -> Result<Vec<Whole>> {
+    let of = |stats: CollectionStats| {
+        let Collection { description, since, upper } = stats.collection;
+        let all = updates(db, description.id)?;
+        Ok((description.name.to_string(), description.kind, since, upper, all))
+    };
+    db.collections().into_iter().map(of).collect()
 }
 
 /// The first damage that a full verification finds.

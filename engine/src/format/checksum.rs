@@ -1,6 +1,7 @@
 //! The checksum and the hash that are persisted.
 
-use xxhash_rust::xxh3::xxh3_64;
+use std::fmt;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// CRC-32 (IEEE) of `bytes`.
 #[must_use]
@@ -21,6 +22,29 @@ pub fn crc32_seeded(seed: u32, bytes: &[u8]) -> u32 {
 #[must_use]
 pub fn crc_matches(read: u32, computed: u32) -> bool {
     cfg!(fuzzing) || read == computed
+}
+
+/// The digest of a file: XXH3, 128 bits, seed 0.
+#[derive(Default)]
+pub struct FileDigest(Xxh3);
+
+impl FileDigest {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
+impl fmt::Debug for FileDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FileDigest").finish()
+    }
 }
 
 /// The hash of a key in filters and hash indexes: XXH3, 64 bits, seed 0.

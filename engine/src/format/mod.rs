@@ -3,6 +3,7 @@
 //! A decoder takes `&[u8]`, allocates no more than the input allows and returns [`FormatError`] on
 //! anything odd. Little-endian everywhere; reserved bytes are zero and checked.
 
+pub mod backup_file;
 pub mod block;
 pub mod block_builder;
 pub mod block_index;
@@ -20,7 +21,7 @@ pub mod table_val;
 pub mod wal_frame;
 pub mod wal_record;
 
-pub use checksum::{crc_matches, crc32, crc32_seeded, key_hash};
+pub use checksum::{FileDigest, crc_matches, crc32, crc32_seeded, key_hash};
 pub use reader::{FormatError, Reader};
 
 /// Version of the whole format: that of its log, segment and manifest files.

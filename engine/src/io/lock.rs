@@ -4,7 +4,11 @@
 //! The system releases the lock of a process that ends in any way. The text stays behind and then
 //! means nothing: whether the lock is held is only ever decided by trying to take it.
 
+use super::Env;
+use crate::error::{Error, Result};
 use std::fmt;
+use std::io::ErrorKind as IoErrorKind;
+use std::path::Path;
 
 /// More of a lock file is not read.
 pub(super) const LOCK_TEXT_LEN_MAX: u64 = 4096;
@@ -27,6 +31,23 @@ impl LockOwner {
         let host = (super::os::BEST_CALLS.host)();
         let host = host.split_ascii_whitespace().next().unwrap_or_default().to_owned();
         Self { pid: std::process::id(), host, since }
+    }
+
+    /// Takes the lock file at `path` for this process; released by dropping.
+    ///
+    /// # Errors
+    /// `Locked`, with who has it, when somebody has.
+    pub fn take(env: &Env, path: &Path) -> Result<Box<dyn Send + Sync>> {
+        let owner = Self::this_process(env.clock.unix_seconds());
+        match env.fs.lock(path, &owner.to_string()) {
+            Ok(lock) => Ok(lock),
+            Err(e) if e.kind() == IoErrorKind::WouldBlock => {
+                let text = env.fs.read_lock(path).unwrap_or_default();
+                let Self { pid, host, since } = Self::parse(&text);
+                Err(Error::Locked { path: path.into(), pid, host, since })
+            }
+            Err(e) => Err(Error::io("locking", path, e)),
+        }
     }
 
     /// Reads the content of a lock file. Never fails: what cannot be read stays unknown, because the

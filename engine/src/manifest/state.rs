@@ -8,6 +8,7 @@
 //!    a truncation, every upper.
 //! 4. The encoded snapshot fits into one frame, so that the manifest can always be rolled.
 
+use crate::error::Error;
 use crate::format::FormatError;
 use crate::format::manifest_edit::{CollectionHead, Edit, EditEncoder, EditOp, Part, RunList};
 use crate::format::manifest_frame::MANIFEST_EDIT_LEN_MAX;
@@ -204,6 +205,16 @@ impl ManifestState {
             }
         }
         encoder.finish()
+    }
+
+    /// The state as the bytes of one edit.
+    ///
+    /// # Errors
+    /// Only when a limit of the format is broken, which no edit can do (I4).
+    pub fn encoded(&self) -> crate::error::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.encode_snapshot(&mut out).map_err(|e| Error::Internal { what: e.what })?;
+        Ok(out)
     }
 
     /// Checks `edit` without changing anything.

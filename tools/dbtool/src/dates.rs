@@ -16,6 +16,12 @@ pub(crate) fn day_of(unix_seconds: u64) -> Option<Date> {
     Some(timestamp.to_zoned(TimeZone::UTC).date())
 }
 
+/// A moment given in Unix seconds, UTC, as RFC 3339 writes it.
+pub(crate) fn moment(unix_seconds: u64) -> String {
+    let timestamp = i64::try_from(unix_seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
+    timestamp.map_or_else(|| unix_seconds.to_string(), |timestamp| timestamp.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +36,7 @@ mod tests {
         assert_eq!(day_of(1_551_398_399), Some(date(2019, 2, 28)));
         assert_eq!(day_of(1_551_398_400), Some(date(2019, 3, 1)));
         assert_eq!(day_of(u64::MAX), None);
+        assert_eq!(moment(1_551_398_400), "2019-03-01T00:00:00Z");
+        assert_eq!(moment(u64::MAX), u64::MAX.to_string());
     }
 }

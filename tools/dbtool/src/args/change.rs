@@ -3,6 +3,7 @@
 use super::bytes;
 use crate::datum::ArgBytes;
 use crate::row::parse_ts;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Gives a key of a table a value
@@ -110,6 +111,43 @@ pub(crate) struct Checkpoint {
     pub(crate) db: PathBuf,
     /// The new directory, missing or empty
     pub(crate) dir: PathBuf,
+}
+
+/// Adds a backup of all commits so far to those in a directory: copies only what no backup there has
+#[derive(Debug, clap::Args)]
+pub(crate) struct Backup {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The directory of the backups; made when it does not exist
+    pub(crate) dir: PathBuf,
+    /// Removes all backups but the latest N afterwards
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<NonZeroUsize>,
+}
+
+/// Lists the backups in a directory
+#[derive(Debug, clap::Args)]
+pub(crate) struct Backups {
+    /// The directory of the backups
+    pub(crate) dir: PathBuf,
+    /// Reads every file too, and compares it with its digest
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+/// Makes a database out of a backup
+#[derive(Debug, clap::Args)]
+pub(crate) struct Restore {
+    /// The directory of the backups
+    pub(crate) dir: PathBuf,
+    /// The new database's directory, missing or empty
+    pub(crate) db: PathBuf,
+    /// The backup's number [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub(crate) backup: Option<u64>,
+    /// Checks the new database in full afterwards
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 /// Lists the durable holds: what keeps history from being forgotten, over restarts

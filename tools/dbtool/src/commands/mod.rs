@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod backup;
 pub(crate) mod change;
 pub(crate) mod check_dump;
 pub(crate) mod compact;

@@ -94,6 +94,45 @@ fn a_checkpoint_is_a_database_of_its_own() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "damages a file behind the program's back")]
+fn backups_are_taken_kept_and_restored() {
+    let place = Place::with_fruit();
+    let dump = place.stdout("dump db");
+    place.run("backup db backups -q").success();
+    place.run("erase db fruit apple --commit -q").success();
+    let second = place.stdout("backup db backups --format jsonl");
+    let second = String::from_utf8(second).unwrap();
+    assert!(second.starts_with("{\"backup\":2,\"taken\":\"20"), "{second}");
+    assert!(second.contains("\"copied\":1,"), "{second}");
+    assert_eq!(
+        place.stdout("backups backups --verify -q --format tsv").split(|b| *b == b'\n').count(),
+        4
+    );
+    place.run("restore backups old --backup 1 --verify -q").success();
+    assert!(place.stdout("dump old") == dump);
+    place.run("restore backups new -q").success();
+    assert!(place.stdout("dump new") == place.stdout("dump db"));
+    place.run("restore backups new").code(1);
+    place.run("restore backups other --backup 9").code(3);
+    place.run("backups db").code(2);
+    place.run("backups nowhere").code(3);
+    place.run("backup db backups --keep 1 -q").success();
+    place.run("restore backups other --backup 2").code(3);
+    // Damage is told, and nothing is made of it.
+    let segment = std::fs::read_dir(place.path().join("backups")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        (path.extension()? == "seg").then_some(path)
+    });
+    let segment = segment.unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    place.run("backups backups --verify").code(4);
+    place.run("restore backups damaged").code(4);
+    place.run("info damaged").code(4);
+}
+
+#[test]
 fn holds_are_listed_and_released() {
     let place = Place::with_fruit();
     {
