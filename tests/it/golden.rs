@@ -2,18 +2,21 @@
 //!
 //! Goal: what was written once is read for ever, and the encoders still write it so. Method: the
 //! directory `tests/golden/v1/db` holds a manifest, a raw and a compressed segment and a log with
-//! every operation; `tests/golden/v1/db.txt` says what is in them. Each is decoded, compared with
-//! the text, and encoded again byte for byte (but for zstd, whose bytes belong to its version).
+//! every operation, `tests/golden/v1/kinds` tables and logs, holds and tokens; a text beside each says
+//! what is in it. Each is decoded, compared with the text, and encoded again byte for byte (but for
+//! zstd, whose bytes belong to its version). `tests/golden/v1/backups` has the backup of `kinds`.
 //!
 //! A new format version gets a directory of its own, made by
 //! `DATESTONE_WRITE_GOLDEN=v2 cargo test -p datestone-tests --test it golden`; the old ones stay.
 //! The same command with `v1` writes the first ones again, which is right only as long as no
 //! release has written them.
 
+use datestone_engine::backup::Backups;
 use datestone_engine::commit::Commit;
 use datestone_engine::config::{Compression, Durability, Options};
 use datestone_engine::cursor::{Cursor, EntrySink};
 use datestone_engine::db::Db;
+use datestone_engine::format::backup_file::BackupFile;
 use datestone_engine::format::crc32;
 use datestone_engine::format::manifest_edit::Edit;
 use datestone_engine::format::manifest_frame::{FrameBuilder, ManifestFrame, ManifestHeader};
@@ -21,7 +24,7 @@ use datestone_engine::format::wal_frame::{
     FileHeader, FileState, FrameHeader, WAL_FILE_HEADER_LEN, WAL_FRAME_CLOSE, WAL_FRAME_HEADER_LEN,
 };
 use datestone_engine::format::wal_record::{Op, RecordBuilder, decode};
-use datestone_engine::io::{Fs, MemFs};
+use datestone_engine::io::{Env, Fs, MemFs};
 use datestone_engine::manifest::{ManifestState, parse_manifest_name, replay};
 use datestone_engine::segment::{
     BlockCache, BlockCodec, Segment, SegmentIdentity, SegmentOptions, SegmentWriter,
@@ -34,13 +37,25 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// The versions that there are.
-const VERSIONS: &[&str] = &["v1"];
+/// A golden database: its version and its name.
+type Golden = (&'static str, &'static str);
+/// Those that there are.
+const GOLDEN: &[Golden] = &[PLAIN, KINDS];
+const PLAIN: Golden = ("v1", "db");
+const KINDS: Golden = ("v1", "kinds");
+/// The backup of a database.
+const BACKUPS: Golden = ("v1", "backups");
+const REPO: &str = "/backups";
 /// Makes this version's files anew.
 const WRITE: &str = "DATESTONE_WRITE_GOLDEN";
 
-fn golden_dir(version: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(version)
+fn golden_dir((version, name): Golden) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(version).join(name)
+}
+
+/// What a golden database holds, as text.
+fn text_of(golden: Golden) -> PathBuf {
+    golden_dir(golden).with_extension("txt")
 }
 
 fn options() -> Options {
@@ -48,15 +63,15 @@ fn options() -> Options {
     Options { compression, auto_compaction: false, ..small_options() }
 }
 
-/// The files of a version by name.
-fn files(version: &str) -> BTreeMap<String, Vec<u8>> {
+/// The files of a golden directory by name.
+fn files(golden: Golden) -> BTreeMap<String, Vec<u8>> {
     static WRITTEN: OnceLock<()> = OnceLock::new();
     WRITTEN.get_or_init(|| {
         if let Ok(version) = std::env::var(WRITE) {
-            write(&golden_dir(&version));
+            GOLDEN.iter().filter(|golden| golden.0 == version).for_each(|golden| write(*golden));
         }
     });
-    (std::fs::read_dir(golden_dir(version).join("db")).unwrap())
+    (std::fs::read_dir(golden_dir(golden)).unwrap())
         .map(|entry| {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -75,18 +90,83 @@ fn in_memory(files: &BTreeMap<String, Vec<u8>>) -> MemFs {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the golden files are written outside any database")]
-fn write(dir: &Path) {
+fn write(golden: Golden) {
     let fs = MemFs::seeded(1);
-    make(&open(&fs, &options()).unwrap());
-    std::fs::create_dir_all(dir.join("db")).unwrap();
-    for entry in fs.list(Path::new(DIR)).unwrap() {
+    // A segment of few rows that is compressed cannot be told from a raw one by its length.
+    let compression = if golden == KINDS { Compression::None } else { options().compression };
+    let db = open(&fs, &Options { compression, ..options() }).unwrap();
+    if golden == KINDS {
+        make_kinds(&db)
+    } else {
+        make(&db)
+    }
+    copy_out(&fs, DIR, &golden_dir(golden));
+    let text = describe(&open(&fs.kill(), &options()).unwrap());
+    std::fs::write(text_of(golden), text).unwrap();
+    if golden == KINDS {
+        let db = open(&fs, &Options { compression, ..options() }).unwrap();
+        db.backup(Path::new(REPO)).unwrap();
+        copy_out(&fs, REPO, &golden_dir(BACKUPS));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the golden files are written outside any database")]
+fn copy_out(fs: &MemFs, from: &str, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in fs.list(Path::new(from)).unwrap() {
         if entry.name != "LOCK" {
-            let content = fs.read_file(Path::new(DIR).join(&entry.name)).unwrap();
-            std::fs::write(dir.join("db").join(&entry.name), content).unwrap();
+            let content = fs.read_file(Path::new(from).join(&entry.name)).unwrap();
+            std::fs::write(to.join(&entry.name), content).unwrap();
         }
     }
-    let text = describe(&open(&fs.kill(), &options()).unwrap());
-    std::fs::write(dir.join("db.txt"), text).unwrap();
+}
+
+/// Writes tables on both clocks, a log with ids and without, a durable hold and a token.
+fn make_kinds(db: &Db) {
+    let make = |kind, name: &str| db.create_or_load(kind, name, b"meta").unwrap();
+    let (set, log) = (make(Kind::Multiset, "set"), make(Kind::Log, "log"));
+    let (clock, timed) = (make(Kind::ClockTable, "clock"), make(Kind::Table, "timed"));
+    for round in 0..12_u64 {
+        let mut commit = Commit::new();
+        for (table, ts) in [(&clock, None), (&timed, Some(round))] {
+            let mut puts = commit.puts(table).unwrap();
+            for n in 0..8_u64 {
+                let key = format!("key-{}", (round * 5 + n) % 13);
+                match (round + n) % 6 {
+                    5 => puts.delete(key.as_bytes(), ts).unwrap(),
+                    len => puts.put(key.as_bytes(), &b"value"[..len as usize], ts).unwrap(),
+                }
+            }
+            puts.finish();
+        }
+        commit.advance_upper(timed.id, Frontier::at(round + 1)).unwrap();
+        let mut events = commit.events(&log, None).unwrap();
+        events.push(None, b"without an id").unwrap();
+        events.push(Some(format!("event-{round}").as_bytes()), b"with an id").unwrap();
+        events.finish();
+        db.commit_once(commit, "writer", &round.to_le_bytes(), Durability::Fsync).unwrap();
+        append(
+            db,
+            set.id,
+            "set",
+            [("k".into(), "v".into(), round, 1)].into_iter(),
+            Some(round + 1),
+        );
+        match round {
+            3 | 6 => db.flush().unwrap(),
+            4 => drop(db.take_hold("report", timed.id, 2, "nightly report").unwrap()),
+            7 => db.compact(None).unwrap(),
+            8 => drop(db.truncate_at(set.id, 8, false).unwrap()),
+            9 => {
+                let mut commit = Commit::new();
+                commit.compact_below(clock.id, Frontier::at(3)).unwrap();
+                commit.compact_below(timed.id, Frontier::at(9)).unwrap();
+                db.commit(commit, Durability::Fsync).unwrap();
+            }
+            _ => {}
+        }
+    }
+    db.close().unwrap();
 }
 
 /// Writes everything that a database can hold.
@@ -159,8 +239,8 @@ fn describe(db: &Db) -> String {
         let (since, upper) = (collection.since, collection.upper);
         writeln!(
             text,
-            "{} '{}' meta '{meta}' since {since} upper {upper}",
-            description.id, description.name
+            "{} {} '{}' meta '{meta}' since {since} upper {upper}",
+            description.id, description.kind, description.name
         )
         .unwrap();
         for update in updates(db, description.id).unwrap() {
@@ -173,25 +253,42 @@ fn describe(db: &Db) -> String {
 
 #[test]
 fn the_golden_database_holds_what_it_held() {
-    for version in VERSIONS {
-        let fs = in_memory(&files(version));
-        let wanted = std::fs::read_to_string(golden_dir(version).join("db.txt")).unwrap();
+    for &golden in GOLDEN {
+        let fs = in_memory(&files(golden));
+        let wanted = std::fs::read_to_string(text_of(golden)).unwrap();
         let db = open(&fs, &options()).unwrap();
         assert_eq!(damage(&db).unwrap().map(|e| e.to_string()), None);
-        assert_eq!(describe(&db), wanted, "{version}");
+        assert_eq!(describe(&db), wanted, "{golden:?}");
         // This build writes on, and reads all of it again.
         db.compact(None).unwrap();
-        assert_eq!(describe(&db), wanted, "{version} compacted");
+        assert_eq!(describe(&db), wanted, "{golden:?} compacted");
         db.close().unwrap();
-        assert_eq!(describe(&open(&fs, &options()).unwrap()), wanted, "{version} reopened");
+        assert_eq!(describe(&open(&fs, &options()).unwrap()), wanted, "{golden:?} reopened");
     }
+}
+
+/// The backup restores what it was taken of, and its file is encoded byte for byte.
+#[test]
+fn the_golden_backup_is_restored() {
+    let (fs, kept) = (MemFs::new(), files(BACKUPS));
+    fs.create_dir(Path::new(REPO)).unwrap();
+    for (name, content) in &kept {
+        fs.put_file(Path::new(REPO).join(name), content).unwrap();
+    }
+    let backups = Backups::open(Env::memory(fs.clone()), Path::new(REPO)).unwrap();
+    backups.restore(None, Path::new(DIR)).unwrap();
+    let wanted = std::fs::read_to_string(text_of(KINDS)).unwrap();
+    assert_eq!(describe(&open(&fs, &options()).unwrap()), wanted);
+    let (_, bytes) = kept.iter().find(|(name, _)| name.starts_with("BACKUP-")).unwrap();
+    let file = BackupFile::decode(bytes).unwrap().unwrap();
+    assert!(file.encode().unwrap() == *bytes, "a backup is encoded differently now");
 }
 
 #[test]
 fn the_golden_database_has_every_structure() {
     let mut ops = [false; 6];
     let mut codecs = 0;
-    let files = files("v1");
+    let files = files(PLAIN);
     for (name, content) in files.iter().filter(|(name, _)| name.ends_with(".log")) {
         for_each_record(name, content, &mut |payload| {
             for op in decode(payload).unwrap() {
@@ -230,8 +327,8 @@ fn manifest(files: &BTreeMap<String, Vec<u8>>) -> (Vec<u8>, ManifestState) {
 
 #[test]
 fn the_golden_manifest_is_encoded_byte_for_byte() {
-    for version in VERSIONS {
-        let (bytes, _) = manifest(&files(version));
+    for &golden in GOLDEN {
+        let (bytes, _) = manifest(&files(golden));
         let (header, seed) = ManifestHeader::decode(&bytes).unwrap();
         let mut again = header.encode();
         let (mut at, mut previous, mut edits) = (again.len(), 0, 0);
@@ -245,7 +342,7 @@ fn the_golden_manifest_is_encoded_byte_for_byte() {
             (at, edits) = (frame.end, edits + 1);
         }
         assert!(edits > 2, "{edits} edits");
-        assert!(again == bytes, "{version}: the manifest is encoded differently now");
+        assert!(again == bytes, "{golden:?}: the manifest is encoded differently now");
     }
 }
 
@@ -277,9 +374,9 @@ fn for_each_record(name: &str, bytes: &[u8], visit: &mut dyn FnMut(&[u8])) {
 
 #[test]
 fn the_golden_log_is_encoded_byte_for_byte() {
-    for version in VERSIONS {
+    for &golden in GOLDEN {
         let mut records = 0;
-        for (name, content) in files(version).iter().filter(|(name, _)| name.ends_with(".log")) {
+        for (name, content) in files(golden).iter().filter(|(name, _)| name.ends_with(".log")) {
             for_each_record(name, content, &mut |payload| {
                 records += 1;
                 let mut builder = RecordBuilder::default();
@@ -313,14 +410,14 @@ fn the_golden_log_is_encoded_byte_for_byte() {
 
 #[test]
 fn the_golden_segments_are_encoded_byte_for_byte() {
-    for version in VERSIONS {
-        let files = files(version);
+    for &golden in GOLDEN {
+        let files = files(golden);
         let state = manifest(&files).1;
         let from: Arc<dyn Fs> = Arc::new(in_memory(&files));
         let mut raw = 0;
         for (collection, meta) in state.live_segments() {
-            let identity =
-                SegmentIdentity { db_uuid: state.uuid(), collection, kind: Kind::Multiset };
+            let kind = state.collections()[&collection].head.kind;
+            let identity = SegmentIdentity { db_uuid: state.uuid(), collection, kind };
             let packed = meta.file_len < meta.data_len;
             let codec = if packed { BlockCodec::Zstd { level: 3 } } else { BlockCodec::Raw };
             let options = SegmentOptions { codec, ..SegmentOptions::default() };
