@@ -1,7 +1,8 @@
 //! [`Collection`]: a handle on one collection.
 
 use crate::{
-    Codec, Commit, Erased, Error, Frontier, Result, Snapshot, Truncated, Update, UpdateRows,
+    Codec, Commit, Erased, Error, Frontier, Result, Retention, Snapshot, Truncated, Update,
+    UpdateRows,
 };
 use datestone_engine::collection::Description;
 use datestone_engine::db::{CollectionStats, Db};
@@ -143,6 +144,47 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Collection<K, V> {
     /// `NotFound` when the collection was dropped.
     pub fn upper(&self) -> Result<Frontier> {
         Ok(self.db.collection(self.id)?.upper)
+    }
+
+    /// Says how much of its past the collection keeps by itself, from now on and over restarts. What is
+    /// beyond that is allowed to be forgotten as memory is flushed, and when
+    /// [`compact`](Self::compact) is called; as far as [holds](Self::holds) allow, as with
+    /// [`compact_below`](Self::compact_below). Tables have it through `as_collection`.
+    ///
+    /// ```
+    /// use datestone::{Frontier, Retention};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.collection("words")?;
+    /// words.set_retention(Retention::Behind(10))?;
+    /// words.advance_upper(100)?;
+    /// words.compact()?;
+    /// assert_eq!(words.since()?, Frontier::at(89));
+    /// words.set_retention(Retention::Everything)?;
+    /// assert_eq!(words.compact_below(95)?, Frontier::at(89));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a log, which keeps everything; `NotFound` when the collection was dropped; `Io`,
+    /// `NoSpace`, `Poisoned`.
+    pub fn set_retention(&self, retention: Retention) -> Result<()> {
+        self.db.set_retention(self.id, retention)
+    }
+
+    /// How much of its past the collection keeps by itself.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// assert_eq!(db.collection("words")?.retention()?, datestone::Retention::Manual);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped; `Corruption`, `Io`.
+    pub fn retention(&self) -> Result<Retention> {
+        self.db.retention(self.id)
     }
 
     /// Adds updates with times at or beyond upper, in any order. They become readable when upper

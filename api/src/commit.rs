@@ -2,11 +2,12 @@
 
 use crate::database::check_name;
 use crate::{
-    AsUpdate, Codec, Collection, Durability, Expected, Frontier, Log, Result, Table, TimedTable,
+    AsUpdate, Codec, Collection, Durability, DurableHold, DurableSubscription, Expected, Frontier,
+    Log, Result, Table, TimedTable,
 };
 use datestone_engine::collection::Description;
 use datestone_engine::commit::Commit as EngineCommit;
-use datestone_engine::db::Db;
+use datestone_engine::db::{Db, Loosened};
 use datestone_engine::types::{CollectionId, Kind, Update};
 use std::collections::BTreeMap;
 
@@ -30,6 +31,8 @@ pub struct Commit {
     durability: Durability,
     /// A writer's name and the token of the commit.
     once: Option<(String, Vec<u8>)>,
+    /// What is let go of in memory when it was made.
+    loosened: Vec<Loosened>,
 }
 
 /// What a commit left behind.
@@ -75,12 +78,12 @@ impl Committed {
 impl Commit {
     pub(crate) fn new(db: Db) -> Self {
         let durability = db.options().durability;
-        Self { db, commit: Ok(EngineCommit::new()), durability, once: None }
+        Self::of(db, EngineCommit::new(), durability)
     }
 
     /// A commit that was built already.
     pub(crate) const fn of(db: Db, commit: EngineCommit, durability: Durability) -> Self {
-        Self { db, commit: Ok(commit), durability, once: None }
+        Self { db, commit: Ok(commit), durability, once: None, loosened: Vec::new() }
     }
 
     fn with(mut self, change: impl FnOnce(&mut EngineCommit) -> Result<()>) -> Self {
@@ -458,6 +461,66 @@ impl Commit {
         self.with(|commit| commit.compact_below(collection.id, since))
     }
 
+    /// Remembers that everything below the frontier of a durable subscription was seen, if and only if
+    /// the commit is made: together with what a consumer writes, that has each update take effect
+    /// exactly once, whatever fails.
+    ///
+    /// ```
+    /// use datestone::Event;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// let count = db.typed_table::<str, u64>("count")?;
+    /// words.append([("a", &(), 0, 1), ("b", &(), 0, 1)])?;
+    /// words.advance_upper(1)?;
+    /// let mut news = db.durable_subscription("counter", &words, 0, "counts words")?;
+    /// let mut sum = count.get("words")?.unwrap_or(0);
+    /// while let Some(event) = news.try_next()? {
+    ///     if let Event::Updates(updates) = event {
+    ///         sum += updates.len() as u64;
+    ///     }
+    /// }
+    /// db.commit().put(&count, "words", &sum).acknowledge(&news).run()?;
+    /// assert_eq!(count.get("words")?, Some(2));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`DurableSubscription::acknowledge`], which [`run`](Self::run) returns.
+    pub fn acknowledge<K: ?Sized, V: ?Sized>(mut self, news: &DurableSubscription<K, V>) -> Self {
+        let Ok(commit) = &mut self.commit else { return self };
+        let (stored, frontier) = (&news.stored, news.frontier());
+        match self.db.acknowledge_in(commit, &stored.name, stored.epoch, frontier) {
+            Ok(loosened) => self.loosened.push(loosened),
+            Err(e) => self.commit = Err(e),
+        }
+        self
+    }
+
+    /// Lets a durable hold go of the times below `at` if and only if the commit is made.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let words = db.typed::<str, ()>("words")?;
+    /// let hold = db.durable_hold("report", &words, 3, "report")?;
+    /// db.commit().append(&words, [("a", &(), 5, 1)]).downgrade(&hold, 4).run()?;
+    /// assert_eq!(db.durable_holds()?[0].at.ts(), Some(4));
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`DurableHold::downgrade`], which [`run`](Self::run) returns.
+    pub fn downgrade(mut self, hold: &DurableHold, at: u64) -> Self {
+        let Ok(commit) = &mut self.commit else { return self };
+        let (stored, at) = (&hold.hold, Some(Frontier::at(at)));
+        match self.db.loosen_hold_in(commit, &stored.name, stored.epoch, at) {
+            Ok(loosened) => self.loosened.push(loosened),
+            Err(e) => self.commit = Err(e),
+        }
+        self
+    }
+
     /// Makes the commit. It is durable, as far as was asked for, when the call returns.
     ///
     /// ```
@@ -474,11 +537,14 @@ impl Commit {
     /// The first error of any of its parts; nothing was written then. `Io` and `NoSpace` when it
     /// could not be written; `Poisoned` when an earlier one could not.
     pub fn run(self) -> Result<Committed> {
-        let Self { db, commit, durability, once } = self;
+        let Self { db, commit, durability, once, loosened } = self;
         let (done, repeated) = match once {
             Some((writer, token)) => db.commit_once(commit?, &writer, &token, durability)?,
             None => (db.commit(commit?, durability)?, false),
         };
+        if !repeated {
+            loosened.iter().try_for_each(|loosened| db.loosened(loosened))?;
+        }
         Ok(Committed { seqno: done.seqno.0, ts: done.ts, repeated, positions: done.positions })
     }
 }

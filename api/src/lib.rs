@@ -72,6 +72,7 @@ mod collection;
 mod commit;
 mod database;
 mod durable_hold;
+mod durable_subscription;
 #[cfg(feature = "async")]
 mod futures;
 mod key_range;
@@ -92,7 +93,9 @@ pub use commit::{Commit, Committed};
 pub use database::Datestone;
 pub use datestone_engine::backup::{Backup, BackupInfo, BackupReport, RemovedBackups};
 pub use datestone_engine::checkpoint::Checkpoint;
-pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKind, Options};
+pub use datestone_engine::config::{
+    Compression, Durability, OptionInfo, OptionKind, Options, Retention,
+};
 pub use datestone_engine::erase::Erased;
 pub use datestone_engine::error::{Error, ErrorKind, Result};
 pub use datestone_engine::events::{CompactionReason, DbEvent, EventListener};
@@ -102,6 +105,7 @@ pub use datestone_engine::truncate::Truncated;
 pub use datestone_engine::types::{Frontier, Kind, Update};
 pub use datestone_engine::verify::{VerifyDepth, VerifyReport};
 pub use durable_hold::{DurableHold, DurableHoldInfo};
+pub use durable_subscription::{DurableSubscription, DurableSubscriptionInfo};
 pub use key_range::KeyRange;
 pub use log::{Expected, Log, LogEvent, LogEvents};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};

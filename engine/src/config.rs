@@ -5,6 +5,7 @@
 //! ([`Options::table`]), which says type, bounds, default and purpose once for programs, for tools
 //! and for the documentation.
 
+mod retention;
 mod size;
 mod table;
 mod text;
@@ -12,6 +13,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub use retention::Retention;
 pub use size::{display_size, parse_size};
 pub use table::{OptionInfo, OptionKind};
 

@@ -33,10 +33,13 @@ use writer::{Writer, raise_due};
 
 mod books;
 mod reads;
+mod retention;
+mod subscriptions;
 mod writer;
 
-pub use books::{BOOKS, DurableHold};
+pub use books::{BOOKS, DurableHold, Loosened};
 pub use reads::{Changes, check_owner};
+pub use subscriptions::DurableSubscription;
 
 /// An open database. Cheap to clone; closed when [`close`](Self::close) is called or the last clone
 /// is gone.
@@ -101,6 +104,7 @@ impl Db {
         let view = Arc::clone(&writer.shared.view);
         let db = Self(Arc::new(Inner { view, role: Role::Writer(Box::new(writer)) }));
         db.keep_durable_holds()?;
+        db.keep_retentions()?;
         Ok(db)
     }
 
@@ -273,6 +277,7 @@ impl Db {
     /// Flushes, and merges one collection or all into as few segments as possible.
     pub fn compact(&self, id: Option<CollectionId>) -> Result<()> {
         let writer = self.0.writer()?;
+        writer.want_retention(&writer.leader.lock().state);
         raise_due(&writer.shared, &writer.leader)?;
         self.flush()?;
         let ids: Vec<CollectionId> = match id {

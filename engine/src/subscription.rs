@@ -27,7 +27,7 @@ mod tests;
 
 pub use batch::UpdateBatch;
 
-use crate::db::{Changes, Db, check_owner};
+use crate::db::{Changes, Db, DurableSubscription, check_owner};
 use crate::error::{Error, Result};
 use crate::holds::ReadHold;
 use crate::read::RangeSpec;
@@ -129,6 +129,21 @@ impl Db {
         subscription.frontier = Frontier::at(as_of);
         subscription.state = State::Snapshot { rows, as_of };
         Ok(subscription)
+    }
+
+    /// What a durable subscription has yet to acknowledge, and what comes after it: the contents at
+    /// its start first, as long as nothing was acknowledged.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn resume(&self, taken: &DurableSubscription) -> Result<Subscription> {
+        let owner = &taken.owner;
+        match taken.frontier.ts() {
+            Some(ts) if ts <= taken.start => self.subscribe(taken.collection, taken.start, owner),
+            Some(ts) => self.listen(taken.collection, ts - 1, owner),
+            // Nothing comes after it.
+            None => self.listen(taken.collection, Timestamp::MAX, owner),
+        }
     }
 }
 

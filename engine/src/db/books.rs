@@ -5,6 +5,8 @@
 //! | key | value |
 //! | --- | --- |
 //! | `hold/` and the hold's name | epoch (8), collection (8), at (16, a frontier), the owner's text |
+//! | `retention/` and the collection (8, big-endian) | its retention: a tag, a count (8) |
+//! | `subscription/` and its name | epoch (8), collection (8), start (8), acknowledged (16, a frontier), the owner's text |
 //! | `token/` and the writer's name | the token of its last commit |
 //!
 //! Numbers are little-endian. The table is called [`BOOKS`] and is made when it is first needed.
@@ -41,7 +43,36 @@ pub struct DurableHold {
     pub owner: String,
 }
 
+/// What a commit has let go of: a durable hold, or a subscription's.
+#[derive(Clone, Debug)]
+pub struct Loosened {
+    pub(super) key: Vec<u8>,
+    /// `None`: it is gone.
+    pub(super) at: Option<Frontier>,
+}
+
 impl DurableHold {
+    fn key(&self) -> Vec<u8> {
+        [HOLD, self.name.as_bytes()].concat()
+    }
+
+    /// What is stored, when who took it as `epoch` lets go of the times below `at`, or of all.
+    fn loosened(
+        name: &str,
+        stored: Option<&[u8]>,
+        epoch: u64,
+        at: Option<Frontier>,
+    ) -> Result<Option<Self>> {
+        let Some(val) = stored else {
+            return Err(Error::NotFound { what: format!("hold '{name}'") });
+        };
+        let known = Self::decode(name.as_bytes(), val)?;
+        if known.epoch != epoch {
+            return Err(Error::Fenced { name: name.into(), epoch: known.epoch });
+        }
+        Ok(at.map(|at| Self { at: at.max(known.at), ..known }))
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&self.epoch.to_le_bytes());
@@ -84,13 +115,11 @@ impl Db {
     ) -> Result<DurableHold> {
         check_text("the name of a hold", name)?;
         super::check_owner(owner)?;
-        let books = self.books()?;
         let key = [HOLD, name.as_bytes()].concat();
-        loop {
-            let (reads, stored) = self.read_books(&books, &key)?;
+        let (hold, kept) = self.update_books(&key, |stored| {
             let hold = match stored {
-                Some((val, _)) => {
-                    let known = DurableHold::decode(name.as_bytes(), &val)?;
+                Some(val) => {
+                    let known = DurableHold::decode(name.as_bytes(), val)?;
                     if known.collection != id {
                         let other = known.collection;
                         let what = format!("hold '{name}' is one on collection {other}, not {id}");
@@ -108,15 +137,10 @@ impl Db {
             };
             // Kept in memory before it is stored: since cannot pass in between.
             let kept = self.keep(&hold)?;
-            match self.write_books(&books, &key, Some(&hold.encode()), reads) {
-                Err(e) if e.kind() == ErrorKind::Conflict => {}
-                Err(e) => return Err(e),
-                Ok(_) => {
-                    self.0.writer()?.named.lock().insert(name.into(), kept);
-                    return Ok(hold);
-                }
-            }
-        }
+            Ok((Some(hold.encode()), (hold, kept)))
+        })?;
+        self.0.writer()?.named.lock().insert(hold.key(), kept);
+        Ok(hold)
     }
 
     /// Lets a durable hold go of the times below `at`, or with `None` of all: it is gone then.
@@ -124,49 +148,76 @@ impl Db {
     /// # Errors
     /// [`Error::Fenced`] when somebody else has taken it since; [`Error::NotFound`] when it is gone.
     pub fn loosen_hold(&self, name: &str, epoch: u64, at: Option<Frontier>) -> Result<()> {
-        let books = self.books()?;
         let key = [HOLD, name.as_bytes()].concat();
-        loop {
-            let (reads, stored) = self.read_books(&books, &key)?;
-            let Some((val, _)) = stored else {
-                return Err(Error::NotFound { what: format!("hold '{name}'") });
-            };
-            let known = DurableHold::decode(name.as_bytes(), &val)?;
-            if known.epoch != epoch {
-                return Err(Error::Fenced { name: name.into(), epoch: known.epoch });
-            }
-            let next = at.map(|at| DurableHold { at: at.max(known.at), ..known });
-            let val = next.as_ref().map(DurableHold::encode);
-            match self.write_books(&books, &key, val.as_deref(), reads) {
-                Err(e) if e.kind() == ErrorKind::Conflict => {}
-                Err(e) => return Err(e),
-                Ok(_) => {
-                    let mut named = self.0.writer()?.named.lock();
-                    match next {
-                        Some(next) => {
-                            named
-                                .get_mut(name)
-                                .into_iter()
-                                .for_each(|kept| kept.downgrade(next.at));
-                        }
-                        None => drop(named.remove(name)),
-                    }
-                    return Ok(());
-                }
-            }
-        }
+        let loosened = self.update_books(&key, |stored| {
+            let next = DurableHold::loosened(name, stored, epoch, at)?;
+            let loosened = Loosened { key: key.clone(), at: next.as_ref().map(|next| next.at) };
+            Ok((next.as_ref().map(DurableHold::encode), loosened))
+        })?;
+        self.loosened(&loosened)
+    }
+
+    /// The same as a part of `commit`: it happens if and only if that is made. The caller calls
+    /// [`loosened`](Self::loosened) then.
+    ///
+    /// # Errors
+    /// As [`loosen_hold`](Self::loosen_hold).
+    pub fn loosen_hold_in(
+        &self,
+        commit: &mut Commit,
+        name: &str,
+        epoch: u64,
+        at: Option<Frontier>,
+    ) -> Result<Loosened> {
+        let key = [HOLD, name.as_bytes()].concat();
+        self.change_books(commit, &key, |stored| {
+            let next = DurableHold::loosened(name, stored, epoch, at)?;
+            let loosened = Loosened { key: key.clone(), at: next.as_ref().map(|next| next.at) };
+            Ok((next.as_ref().map(DurableHold::encode), loosened))
+        })
     }
 
     /// All durable holds, in order of their names; those of dropped collections too.
     pub fn durable_holds(&self) -> Result<Vec<DurableHold>> {
+        let stored = self.stored_with(HOLD)?;
+        stored.iter().map(|(name, val)| DurableHold::decode(name, val)).collect()
+    }
+
+    /// What the table has at a key.
+    pub(super) fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Ok(books) = self.find(BOOKS) else { return Ok(None) };
+        Ok(self.read_books(&books, key)?.1.map(|(val, _)| val))
+    }
+
+    /// The rows of the table whose keys begin so, without that beginning.
+    pub(super) fn stored_with(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let Ok(books) = self.find(BOOKS) else { return Ok(Vec::new()) };
-        let mut rows = self.latest(books.id)?.version_rows(crate::read::range::prefix_range(HOLD));
-        let mut holds = Vec::new();
+        let range = crate::read::range::prefix_range(prefix);
+        let mut rows = self.latest(books.id)?.version_rows(range);
+        let mut stored = Vec::new();
         while let Some(row) = rows.next()? {
-            let name = row.key.strip_prefix(HOLD).unwrap_or_default();
-            holds.push(DurableHold::decode(name, row.val)?);
+            let key = row.key.strip_prefix(prefix).unwrap_or_default();
+            stored.push((key.to_vec(), row.val.to_vec()));
         }
-        Ok(holds)
+        Ok(stored)
+    }
+
+    /// Replaces what the table has at a key by what `change` makes of it, which is called again when
+    /// somebody else is faster; it may refuse.
+    pub(super) fn update_books<T>(
+        &self,
+        key: &[u8],
+        mut change: impl FnMut(Option<&[u8]>) -> Result<(Option<Vec<u8>>, T)>,
+    ) -> Result<T> {
+        let books = self.books()?;
+        loop {
+            let (reads, stored) = self.read_books(&books, key)?;
+            let (val, made) = change(stored.as_ref().map(|(val, _)| val.as_slice()))?;
+            match self.write_books(&books, key, val.as_deref(), reads) {
+                Err(e) if e.kind() == ErrorKind::Conflict => {}
+                written => return written.map(|_| made),
+            }
+        }
     }
 
     /// Makes a commit under a token of a writer: when the writer's last commit had the same token, it
@@ -188,23 +239,41 @@ impl Db {
         }
         let books = self.books()?;
         let key = [TOKEN, writer.as_bytes()].concat();
-        let (mut reads, stored) = self.read_books(&books, &key)?;
+        let (reads, stored) = self.read_books(&books, &key)?;
         if let Some((known, ts)) = stored
             && known == token
         {
             return Ok((Committed { ts, ..Committed::default() }, true));
         }
-        let mut puts = commit.puts(&books)?;
-        puts.put(&key, token, None)?;
-        puts.finish();
-        let own = commit.reads().clone();
-        if !own.is_empty() {
-            reads.as_of = reads.as_of.min(own.as_of);
-        }
-        reads.keys.extend(own.keys);
-        reads.ranges.extend(own.ranges);
-        commit.depend_on(reads);
+        amend(&mut commit, &books, &key, Some(token), reads)?;
         Ok((self.commit(commit, durability)?, false))
+    }
+
+    /// As [`update_books`](Self::update_books), as a part of `commit`, which is refused with
+    /// [`Error::Conflict`] when somebody else is faster.
+    pub(super) fn change_books<T>(
+        &self,
+        commit: &mut Commit,
+        key: &[u8],
+        change: impl FnOnce(Option<&[u8]>) -> Result<(Option<Vec<u8>>, T)>,
+    ) -> Result<T> {
+        let books = self.books()?;
+        let (reads, stored) = self.read_books(&books, key)?;
+        let (val, made) = change(stored.as_ref().map(|(val, _)| val.as_slice()))?;
+        amend(commit, &books, key, val.as_deref(), reads)?;
+        Ok(made)
+    }
+
+    /// Lets go in memory of what a commit has let go of.
+    pub fn loosened(&self, loosened: &Loosened) -> Result<()> {
+        let mut named = self.0.writer()?.named.lock();
+        match loosened.at {
+            Some(at) => {
+                named.get_mut(&loosened.key).into_iter().for_each(|kept| kept.downgrade(at));
+            }
+            None => drop(named.remove(&loosened.key)),
+        }
+        Ok(())
     }
 
     /// Keeps in memory what is stored, when a database is opened.
@@ -212,9 +281,10 @@ impl Db {
         for hold in self.durable_holds()? {
             if self.collection(hold.collection).is_ok() {
                 let kept = self.keep(&hold)?;
-                self.0.writer()?.named.lock().insert(hold.name.clone(), kept);
+                self.0.writer()?.named.lock().insert(hold.key(), kept);
             }
         }
+        self.keep_durable_subscriptions()?;
         if let Ok(books) = self.find(BOOKS) {
             let since = Frontier::at(self.now().saturating_sub(VERSIONS_KEPT));
             if self.collection(books.id)?.since < since {
@@ -229,7 +299,18 @@ impl Db {
     fn keep(&self, hold: &DurableHold) -> Result<ReadHold> {
         // A closed frontier holds nothing; the greatest time stands for it.
         let at = hold.at.ts().unwrap_or(Timestamp::MAX);
-        self.hold(hold.collection, at, &format!("{} (durable: {})", hold.owner, hold.name))
+        self.keep_for(hold.collection, at, &format!("{} (durable: {})", hold.owner, hold.name))
+    }
+
+    /// A hold in memory for what is stored, whose text may be longer than a caller's.
+    pub(super) fn keep_for(
+        &self,
+        id: CollectionId,
+        at: Timestamp,
+        owner: &str,
+    ) -> Result<ReadHold> {
+        let end = owner.floor_char_boundary(limits::NAME_LEN_MAX);
+        self.hold(id, at, owner.get(..end).unwrap_or_default())
     }
 
     fn books(&self) -> Result<Description> {
@@ -261,21 +342,39 @@ impl Db {
         reads: Reads,
     ) -> Result<Committed> {
         let mut commit = Commit::new();
-        let mut puts = commit.puts(books)?;
-        match val {
-            Some(val) => puts.put(key, val, None)?,
-            None => puts.delete(key, None)?,
-        }
-        puts.finish();
-        commit.depend_on(reads);
+        amend(&mut commit, books, key, val, reads)?;
         self.commit(commit, Durability::Fsync)
     }
 }
 
-fn check_text(what: &str, text: &str) -> Result<()> {
+pub(super) fn check_text(what: &str, text: &str) -> Result<()> {
     if text.is_empty() || text.len() > limits::NAME_LEN_MAX {
         let (len, max) = (text.len(), limits::NAME_LEN_MAX);
         return Err(Error::invalid(format!("{what} has 1 to {max} bytes, this one has {len}")));
     }
+    Ok(())
+}
+
+/// Adds a row of the table to a commit, with the read that must be found unchanged.
+fn amend(
+    commit: &mut Commit,
+    books: &Description,
+    key: &[u8],
+    val: Option<&[u8]>,
+    mut reads: Reads,
+) -> Result<()> {
+    let mut puts = commit.puts(books)?;
+    match val {
+        Some(val) => puts.put(key, val, None)?,
+        None => puts.delete(key, None)?,
+    }
+    puts.finish();
+    let own = commit.reads().clone();
+    if !own.is_empty() {
+        reads.as_of = reads.as_of.min(own.as_of);
+    }
+    reads.keys.extend(own.keys);
+    reads.ranges.extend(own.ranges);
+    commit.depend_on(reads);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! [`Writer`]: the one process that writes a database: group commit, memtables, background work.
 
 use super::Committed;
+use super::retention::Policies;
 use crate::admission::{Admission, Promise};
 use crate::collection::Change;
 use crate::commit::{Commit, Reads};
@@ -38,8 +39,10 @@ pub(super) struct Writer {
     threads: Mutex<Vec<Box<dyn JoinHandle>>>,
     /// The lock file, while the database is open.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
-    /// The durable holds, kept in memory, by name.
-    pub(super) named: Mutex<BTreeMap<String, ReadHold>>,
+    /// The durable holds and subscriptions, kept in memory, by their keys in the database's table.
+    pub(super) named: Mutex<BTreeMap<Vec<u8>, ReadHold>>,
+    /// How much collections keep by themselves. Lock order: after the leader.
+    pub(super) policies: Mutex<Policies>,
 }
 
 /// What only the leader of a group of commits, or who keeps it out, may touch.
@@ -89,6 +92,7 @@ impl Writer {
             threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
             named: Mutex::new(BTreeMap::new()),
+            policies: Mutex::default(),
         })
     }
 
@@ -298,6 +302,7 @@ impl Writer {
     }
 
     fn hand_over(&self, state: &mut WriteState) {
+        self.want_retention(state);
         self.shared.view.hand_over(state);
         self.worker.call();
     }

@@ -110,6 +110,7 @@ pub(crate) enum Command {
     Backups(change::Backups),
     Restore(change::Restore),
     Holds(change::Holds),
+    Retention(change::Retention),
     ImportGit(ImportGit),
     /// Shows what is in a file of a database, also of one that is damaged or open
     #[command(subcommand)]
@@ -165,6 +166,7 @@ impl Command {
             Self::Backups(_) => "backups",
             Self::Restore(_) => "restore",
             Self::Holds(_) => "holds",
+            Self::Retention(_) => "retention",
             Self::ImportGit(_) => "import-git",
             Self::Inspect(_) => "inspect",
             Self::CheckDump { .. } => "check-dump",

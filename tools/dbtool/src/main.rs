@@ -73,6 +73,7 @@ fn run(args: Args) -> Result<()> {
         Command::Backup(args) => commands::backup::take(&global, &args),
         Command::Backups(args) => commands::backup::list(&global, &args),
         Command::Restore(args) => commands::backup::restore(&global, &args),
+        Command::Retention(args) => commands::change::retention(&global, &args),
         Command::Drop(args) => commands::change::drop_collection(&global, &args),
         Command::ImportGit(args) => commands::import_git::run(&global, &args),
         Command::Inspect(what) => commands::inspect::run(&global, &what),

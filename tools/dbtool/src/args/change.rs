@@ -150,16 +150,30 @@ pub(crate) struct Restore {
     pub(crate) verify: bool,
 }
 
-/// Lists the durable holds: what keeps history from being forgotten, over restarts
+/// Lists the durable holds and subscriptions: what keeps history from being forgotten, over restarts
 #[derive(Debug, clap::Args)]
 pub(crate) struct Holds {
     /// The database's directory
     pub(crate) db: PathBuf,
-    /// Releases the hold of this name, whoever has it
+    /// Releases the hold or subscription of this name, whoever has it
     #[arg(long, value_name = "NAME")]
     pub(crate) release: Option<String>,
     /// Does it; without, the plan is printed
     #[arg(long, requires = "release")]
+    pub(crate) commit: bool,
+}
+
+/// Shows or sets how much of its past a collection keeps by itself
+#[derive(Debug, clap::Args)]
+pub(crate) struct Retention {
+    /// The database's directory
+    pub(crate) db: PathBuf,
+    /// The collection
+    pub(crate) collection: String,
+    /// manual, everything, latest, or how many timestamps before the latest
+    pub(crate) retention: Option<datestone::Retention>,
+    /// Sets it; without, the plan is printed
+    #[arg(long, requires = "retention")]
     pub(crate) commit: bool,
 }
 

@@ -3,7 +3,7 @@
 
 use super::note;
 use crate::args::Global;
-use crate::args::change::{Append, Checkpoint, Del, Drop, Erase, Put, Truncate};
+use crate::args::change::{Append, Checkpoint, Del, Drop, Erase, Put, Retention, Truncate};
 use crate::failure::{Failure, InDatabase as _, Result};
 use crate::output::{self, Fact, Format, OnStdout as _, write_one};
 use crate::store::Store;
@@ -217,6 +217,32 @@ pub(crate) fn checkpoint(global: &Global, args: &Checkpoint) -> Result<()> {
             ("segments", Fact::Count(made.segments)),
             ("bytes", Fact::Bytes(made.bytes)),
             ("copied", Fact::Count(made.copied)),
+        ],
+    )?;
+    store.close()
+}
+
+/// Runs `dbtool retention`.
+pub(crate) fn retention(global: &Global, args: &Retention) -> Result<()> {
+    let store = if args.commit { Store::existing(&args.db)? } else { Store::reading(&args.db)? };
+    let collection = store.find(&args.collection)?;
+    let before = collection.retention().in_database(store.path())?;
+    if let Some(retention) = args.retention {
+        if args.commit {
+            collection.set_retention(retention).in_database(store.path())?;
+        }
+        let name = &args.collection;
+        plan(global, args.commit, format_args!("collection '{name}' keeps {retention}"));
+    }
+    let info = store.info(&collection)?;
+    let kept = args.retention.filter(|_| args.commit).unwrap_or(before);
+    print(
+        global,
+        vec![
+            ("collection", Fact::Text(args.collection.clone())),
+            ("retention", Fact::Text(kept.to_string())),
+            ("since", Fact::Frontier(info.since)),
+            ("upper", Fact::Frontier(info.upper)),
         ],
     )?;
     store.close()

@@ -1,4 +1,4 @@
-//! `dbtool holds`: the durable holds, and releasing one.
+//! `dbtool holds`: the durable holds and subscriptions, and releasing one.
 
 use super::note;
 use crate::args::Global;
@@ -7,39 +7,88 @@ use crate::exit::Exit;
 use crate::failure::{Failure, InDatabase as _, Result};
 use crate::output::{self, Fact, Facts, Format, OnStdout as _, write_list};
 use crate::store::Store;
+use datestone::{DurableHoldInfo, DurableSubscriptionInfo};
 use std::io::Write as _;
 
-const NAMES: [&str; 5] = ["name", "collection", "at", "epoch", "owner"];
+const NAMES: [&str; 6] = ["name", "what", "collection", "at", "epoch", "owner"];
+
+/// A durable hold or subscription.
+enum Holder {
+    Hold(DurableHoldInfo),
+    Subscription(DurableSubscriptionInfo),
+}
+
+impl Holder {
+    fn name(&self) -> &str {
+        match self {
+            Self::Hold(hold) => &hold.name,
+            Self::Subscription(subscription) => &subscription.name,
+        }
+    }
+
+    const fn what(&self) -> &'static str {
+        match self {
+            Self::Hold(_) => "hold",
+            Self::Subscription(_) => "subscription",
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let (collection, at, epoch, owner) = match self {
+            Self::Hold(DurableHoldInfo { collection, at, epoch, owner, .. }) => {
+                (collection, at, epoch, owner)
+            }
+            Self::Subscription(info) => {
+                (&info.collection, &info.frontier, &info.epoch, &info.owner)
+            }
+        };
+        let values = [
+            Fact::Text(self.name().into()),
+            Fact::Text(self.what().into()),
+            Fact::Text(collection.clone().unwrap_or_default()),
+            Fact::Frontier(*at),
+            Fact::Count(*epoch),
+            Fact::Text(owner.clone()),
+        ];
+        NAMES.into_iter().zip(values).collect()
+    }
+
+    fn release(&self, store: &Store) -> Result<()> {
+        let released = match self {
+            Self::Hold(hold) => store.db.release_durable_hold(&hold.name),
+            Self::Subscription(info) => store.db.release_durable_subscription(&info.name),
+        };
+        released.in_database(store.path())
+    }
+}
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Holds) -> Result<()> {
     let store = if args.commit { Store::existing(&args.db)? } else { Store::reading(&args.db)? };
-    let mut holds = store.db.durable_holds().in_database(store.path())?;
+    let holds = store.db.durable_holds().in_database(store.path())?;
+    let subscriptions = store.db.durable_subscriptions().in_database(store.path())?;
+    let subscriptions = subscriptions.into_iter().map(Holder::Subscription);
+    let mut holders: Vec<Holder> =
+        holds.into_iter().map(Holder::Hold).chain(subscriptions).collect();
     if let Some(name) = &args.release {
-        holds.retain(|hold| hold.name == *name);
-        if holds.is_empty() {
+        holders.retain(|holder| holder.name() == name);
+        if holders.is_empty() {
             let hint = format!("dbtool holds {}", args.db.display());
             return Err(Failure::new(Exit::NotFound, format!("no hold '{name}'")).hint(hint));
         }
-        if args.commit {
-            store.db.release_durable_hold(name).in_database(store.path())?;
-        } else {
-            let what =
-                format_args!("the plan: hold '{name}' goes; nothing was changed, --commit does it");
-            note(global, what);
+        for holder in &holders {
+            if args.commit {
+                holder.release(&store)?;
+            } else {
+                let what = holder.what();
+                let plan = format_args!(
+                    "the plan: {what} '{name}' goes; nothing was changed, --commit does it"
+                );
+                note(global, plan);
+            }
         }
     }
-    let facts = |hold: &datestone::DurableHoldInfo| -> Facts {
-        let values = [
-            Fact::Text(hold.name.clone()),
-            Fact::Text(hold.collection.clone().unwrap_or_default()),
-            Fact::Frontier(hold.at),
-            Fact::Count(hold.epoch),
-            Fact::Text(hold.owner.clone()),
-        ];
-        NAMES.into_iter().zip(values).collect()
-    };
-    let list: Vec<Facts> = holds.iter().map(facts).collect();
+    let list: Vec<Facts> = holders.iter().map(Holder::facts).collect();
     let mut out = output::stdout();
     let format = global.format.unwrap_or(Format::Table);
     write_list(&mut out, format, &NAMES, &list).and_then(|()| out.flush()).on_stdout()?;

@@ -133,6 +133,23 @@ fn backups_are_taken_kept_and_restored() {
 }
 
 #[test]
+fn a_collection_keeps_what_it_is_told_to() {
+    let place = Place::with_fruit();
+    let shown = |line: &str| String::from_utf8(place.stdout(line)).unwrap();
+    let row = |retention: &str, since: u64| {
+        format!("collection\tretention\tsince\tupper\nfruit\t{retention}\t{since}\t4\n")
+    };
+    assert_eq!(shown("retention db fruit --format tsv"), row("manual", 0));
+    assert_eq!(shown("retention db fruit 1 --format tsv"), row("manual", 0));
+    shown("retention db fruit 1 --commit -q");
+    shown("compact db fruit -q");
+    assert_eq!(shown("retention db fruit --format tsv"), row("1", 2));
+    place.run("get db fruit apple --as-of 1").code(7);
+    place.run("retention db fruit sometimes").code(2);
+    place.run("retention db veg").code(3);
+}
+
+#[test]
 fn holds_are_listed_and_released() {
     let place = Place::with_fruit();
     {
@@ -140,7 +157,7 @@ fn holds_are_listed_and_released() {
         let fruit = db.find("fruit").unwrap();
         db.durable_hold("report", &fruit, 2, "nightly report").unwrap();
     }
-    let listed = "{\"name\":\"report\",\"collection\":\"fruit\",\"at\":2,\"epoch\":1,\"owner\":\"nightly report\"}\n";
+    let listed = "{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"epoch\":1,\"owner\":\"nightly report\"}\n";
     place.run("holds db --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release report -q --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release other").code(3);
