@@ -146,6 +146,29 @@ impl<K: Codec + ?Sized, V: Codec + ?Sized> Collection<K, V> {
         Ok(self.db.collection(self.id)?.upper)
     }
 
+    /// Bytes of its segments, about, that could be left out if `since` were its since: what
+    /// [`compact_below`](Self::compact_below) would free. What is in memory does not count.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let stock = db.typed::<str, u64>("stock")?;
+    /// for n in 0..100 {
+    ///     stock.append([("tea", &n, n, 1), ("tea", &n, n + 1, -1)])?;
+    /// }
+    /// stock.advance_upper(101)?;
+    /// db.flush()?;
+    /// assert!(stock.would_free(50)? > 0);
+    /// assert!(stock.would_free(100)? > stock.would_free(50)?);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the collection was dropped; `Corruption`.
+    pub fn would_free(&self, since: impl Into<Frontier>) -> Result<u64> {
+        self.db.would_free(self.id, since.into())
+    }
+
     /// Says how much of its past the collection keeps by itself, from now on and over restarts. What is
     /// beyond that is allowed to be forgotten as memory is flushed, and when
     /// [`compact`](Self::compact) is called; as far as [holds](Self::holds) allow, as with

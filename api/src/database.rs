@@ -3,7 +3,7 @@
 use crate::transaction::transact;
 use crate::{
     Checkpoint, Codec, Collection, CollectionInfo, Commit, DurableHold, DurableHoldInfo, Error,
-    Log, Options, Result, Snapshot, Stats, Table, TimedTable, Transaction, VerifyDepth,
+    Log, Options, Result, Snapshot, Space, Stats, Table, TimedTable, Transaction, VerifyDepth,
     VerifyReport,
 };
 use datestone_engine::collection::Description;
@@ -712,6 +712,31 @@ impl Datestone {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.db.stats()
+    }
+
+    /// Where the bytes of the database are, and who keeps the past from being forgotten: on disk, of that
+    /// in use, of that still readable. Reads statistics of the segments, no data.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// for n in 0..100_u8 {
+    ///     users.put(b"alice", &[n; 100])?;
+    /// }
+    /// let hold = users.as_collection().hold(1, "nightly report")?;
+    /// db.flush()?;
+    /// let space = db.space()?;
+    /// assert!(space.disk > space.referenced && space.referenced >= space.live);
+    /// assert_eq!(space.holders[0].owner, "nightly report");
+    /// assert!(space.holders[0].bytes > 9_000);
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Io` when the directory cannot be listed; `Corruption`.
+    pub fn space(&self) -> Result<Space> {
+        self.db.space()
     }
 
     /// Checks the files. `progress` is told bytes checked so far and bytes in all.

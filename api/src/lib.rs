@@ -96,6 +96,7 @@ pub use datestone_engine::checkpoint::Checkpoint;
 pub use datestone_engine::config::{
     Compression, Durability, OptionInfo, OptionKind, Options, Retention,
 };
+pub use datestone_engine::db::{CollectionSpace, HolderSpace, Space};
 pub use datestone_engine::erase::Erased;
 pub use datestone_engine::error::{Error, ErrorKind, Result};
 pub use datestone_engine::events::{CompactionReason, DbEvent, EventListener};

@@ -34,11 +34,13 @@ use writer::{Writer, raise_due};
 mod books;
 mod reads;
 mod retention;
+mod space;
 mod subscriptions;
 mod writer;
 
 pub use books::{BOOKS, DurableHold, Loosened};
 pub use reads::{Changes, check_owner};
+pub use space::{CollectionSpace, HolderSpace, Space};
 pub use subscriptions::DurableSubscription;
 
 /// An open database. Cheap to clone; closed when [`close`](Self::close) is called or the last clone

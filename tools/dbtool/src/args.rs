@@ -91,6 +91,14 @@ pub(crate) enum Command {
         /// The collection [default: the database]
         collection: Option<String>,
     },
+    /// Shows where the bytes are: on disk, in use, still readable; by collection, and by who holds
+    Space {
+        /// The database's directory
+        db: PathBuf,
+        /// Also what compact --below T would free
+        #[arg(long, value_name = "T", value_parser = parse_ts)]
+        below: Option<u64>,
+    },
     Get(Get),
     Scan(Scan),
     History(History),
@@ -147,6 +155,7 @@ impl Command {
             Self::Info { .. } => "info",
             Self::Ls { .. } => "ls",
             Self::Stat { .. } => "stat",
+            Self::Space { .. } => "space",
             Self::Get(_) => "get",
             Self::Scan(_) => "scan",
             Self::History(_) => "history",

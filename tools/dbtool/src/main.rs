@@ -55,6 +55,7 @@ fn run(args: Args) -> Result<()> {
         Command::Stat { db, collection } => {
             commands::stat::run(&global, &db, collection.as_deref())
         }
+        Command::Space { db, below } => commands::space::run(&global, &db, below),
         Command::Get(args) => commands::get::run(&global, &args),
         Command::Scan(args) => commands::scan::run(&global, &args),
         Command::History(args) => commands::history::run(&global, &args),

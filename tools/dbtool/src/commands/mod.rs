@@ -22,6 +22,7 @@ mod position;
 mod restore;
 pub(crate) mod scan;
 pub(crate) mod shell;
+pub(crate) mod space;
 pub(crate) mod stat;
 pub(crate) mod tail;
 pub(crate) mod verify;

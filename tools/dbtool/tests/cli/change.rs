@@ -133,6 +133,26 @@ fn backups_are_taken_kept_and_restored() {
 }
 
 #[test]
+fn space_is_told_by_collection_and_holder() {
+    let place = Place::with_fruit();
+    place.run("compact db fruit -q").success();
+    {
+        let db = datestone::Datestone::open(place.path().join("db")).unwrap();
+        let fruit = db.find("fruit").unwrap();
+        db.durable_hold("report", &fruit, 1, "nightly report").unwrap();
+    }
+    let told = String::from_utf8(place.stdout("space db --below 3 --format jsonl")).unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with("{\"disk\":") && lines[0].contains("\"referenced\":"), "{told}");
+    let fruit = lines.iter().find(|line| line.contains("\"collection\":\"fruit\"")).unwrap();
+    assert!(fruit.contains("\"would_free\":"), "{told}");
+    let holder =
+        "{\"holder\":\"nightly report (durable: report)\",\"collection\":\"fruit\",\"at\":1,";
+    assert!(lines.last().unwrap().starts_with(holder), "{told}");
+    place.run("space db").success();
+}
+
+#[test]
 fn a_collection_keeps_what_it_is_told_to() {
     let place = Place::with_fruit();
     let shown = |line: &str| String::from_utf8(place.stdout(line)).unwrap();
