@@ -97,7 +97,7 @@ fn uppers(state: &ManifestState) -> Vec<(String, Frontier)> {
 }
 
 /// Makes the directory, or takes an empty one.
-fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
+pub(crate) fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
     match fs.create_dir(dir) {
         Ok(()) => {
             let parent = match dir.parent() {

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Name of the lock file.
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 /// The parts of a database that is ready.
 pub(crate) struct Recovered {
@@ -146,7 +146,8 @@ fn require_dir(env: &Env, dir: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn take_lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
+/// Takes the lock of the database in `dir`.
+pub(crate) fn take_lock(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     let path = dir.join(LOCK);
     let owner = LockOwner::this_process(env.clock.unix_seconds());
     match env.fs.lock(&path, &owner.to_string()) {

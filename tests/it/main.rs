@@ -15,6 +15,7 @@
 //! | `events` | what listeners are told, and that they can break nothing |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
+//! | `salvage` | of a damaged database all is saved but what was hit |
 //! | `transactions` | transactions are serializable, in the order of their times |
 //! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
 //! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
@@ -46,6 +47,8 @@ mod model;
 mod oracle;
 #[cfg(test)]
 mod power_cut;
+#[cfg(test)]
+mod salvage;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

@@ -20,6 +20,7 @@ const LAYERS: &[&str] = &[
     "compaction",
     "flush",
     "maintenance recovery checkpoint erase ingest truncate",
+    "salvage",
     "db",
     "subscription",
 ];

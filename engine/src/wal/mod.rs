@@ -29,6 +29,7 @@ mod files;
 pub mod group;
 mod reader;
 pub mod recovery;
+mod remains;
 mod writer;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ mod tests;
 
 pub use files::{WalShared, WalStats, create_first};
 pub use recovery::{ReplayFrame, ReplaySummary, TornTail, open};
+pub use remains::{WalPiece, database_of, read_remains};
 pub use writer::{FrameIn, WalWriter};
 
 use crate::error::{Error, Result};
