@@ -78,6 +78,7 @@ mod log;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub mod observe;
 mod rows;
+mod salvage;
 mod snapshot;
 mod streaming;
 mod subscription;
@@ -93,6 +94,7 @@ pub use datestone_engine::config::{Compression, Durability, OptionInfo, OptionKi
 pub use datestone_engine::erase::Erased;
 pub use datestone_engine::error::{Error, ErrorKind, Result};
 pub use datestone_engine::events::{CompactionReason, DbEvent, EventListener};
+pub use datestone_engine::salvage::{ManifestFound, SalvageDamage, SalvageOptions, SalvageReport};
 pub use datestone_engine::stats::{Counts, MemoryUse, Stats};
 pub use datestone_engine::throttle::StallReason;
 pub use datestone_engine::truncate::Truncated;
@@ -102,6 +104,7 @@ pub use durable_hold::{DurableHold, DurableHoldInfo};
 pub use key_range::KeyRange;
 pub use log::{Expected, Log, LogEvent, LogEvents};
 pub use rows::{OwnedRow, Row, Rows, UpdateRows};
+pub use salvage::{salvage, salvage_with};
 pub use snapshot::Snapshot;
 pub use streaming::{HoldInfo, ReadHold};
 pub use subscription::{Event, OwnedUpdate, Subscription, UpdateBatch};

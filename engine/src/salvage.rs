@@ -21,7 +21,8 @@
 //! - Commits to a collection whose creation is lost with its commit go to a multiset `collection-<id>`.
 //!
 //! # Without
-//! Every segment in the directory is taken, with the rule of [`earlier`] against taking anything twice.
+//! Every segment in the directory is taken, the newest first; what a newer one has too is left out.
+//! (Updates that a merge had changed before it was cut off are not recognised and count twice.)
 //! Since is not known and counts as 0, so what reads show of times below the old since means nothing; the
 //! upper is just beyond the last time. Which commits of the log are in segments is not known either: what
 //! the log still has goes to collections of its own, `<name>.log` beside `<name>`.
@@ -55,6 +56,7 @@ use segments::Wanted;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind as IoErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A salvage under way.
 struct Job<'j> {
@@ -88,8 +90,7 @@ pub fn salvage(
     let report = SalvageReport::default();
     let mut job =
         Job { env, from, to, options, files, next_segment: SegmentId(1), order_max: 0, report };
-    let state = job.run()?;
-    job.report.collections = state.collections().len() as u64;
+    job.run()?;
     Ok(job.report)
 }
 
@@ -134,7 +135,7 @@ fn lock(env: &Env, dir: &Path) -> Result<Option<Box<dyn Send + Sync>>> {
 }
 
 impl Job<'_> {
-    fn run(&mut self) -> Result<ManifestState> {
+    fn run(&mut self) -> Result<()> {
         let state = match self.manifest()? {
             Found::Whole(state) => {
                 let state = self.known_segments(state)?;
@@ -153,8 +154,7 @@ impl Job<'_> {
         };
         let sync = self.env.fs.sync_dir(self.to);
         sync.map_err(|e| Error::io("syncing directory", self.to, e))?;
-        publish_first(std::sync::Arc::clone(&self.env.fs), self.to, &state)?;
-        Ok(state)
+        publish_first(Arc::clone(&self.env.fs), self.to, &state)
     }
 
     /// What the manifest says.
@@ -248,7 +248,7 @@ impl Job<'_> {
 
     /// Makes the new log's first file, for a database of which all up to `flushed` is in segments.
     fn begin_log(&self, uuid: u128, flushed: SeqNo) -> Result<crate::wal::WalWriter> {
-        let fs = std::sync::Arc::clone(&self.env.fs);
+        let fs = Arc::clone(&self.env.fs);
         if flushed > SeqNo(0) {
             crate::wal::create_first(&fs, self.to, uuid, flushed.next())?;
         }

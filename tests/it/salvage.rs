@@ -66,15 +66,19 @@ fn commit(db: &Db, n: u64, chance: &mut Chance) {
     db.commit(commit, Durability::Fsync).unwrap();
 }
 
+/// The collections, of all kinds.
+fn create(db: &Db) {
+    let kinds = [Kind::Multiset, Kind::Table, Kind::Log, Kind::ClockTable];
+    for (name, kind) in NAMES.into_iter().zip(kinds) {
+        db.create_or_load(kind, name, format!("meta of {name}").as_bytes()).unwrap();
+    }
+}
+
 /// A closed database: compressed and raw segments, commits that are only in the log.
 fn database(seed: u64) -> MemFs {
     let (fs, mut chance) = (MemFs::new(), Chance::new(seed));
     let db = open(&fs, &options()).unwrap();
-    for (name, kind) in
-        NAMES.into_iter().zip([Kind::Multiset, Kind::Table, Kind::Log, Kind::ClockTable])
-    {
-        db.create_or_load(kind, name, format!("meta of {name}").as_bytes()).unwrap();
-    }
+    create(&db);
     for n in 0..COMMITS {
         commit(&db, n, &mut chance);
         match n {
@@ -85,6 +89,10 @@ fn database(seed: u64) -> MemFs {
     }
     db.close().unwrap();
     fs
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == ending)
 }
 
 /// Every stored row of every collection.
@@ -217,9 +225,7 @@ fn a_flipped_byte_of_a_segment_costs_one_block_at_most() {
     let (fs, mut chance) = (database(seed), Chance::new(seed));
     let before = rows(&open(&fs.kill(), &options()).unwrap());
     let (mut hits, mut spared) = (0, 0);
-    for (path, len) in
-        files(&fs).into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "seg"))
-    {
+    for (path, len) in files(&fs).into_iter().filter(|(path, _)| has_ending(path, "seg")) {
         let blocks = blocks(&fs, &path);
         let data_end = blocks.last().unwrap().1;
         for round in 0..count("DATESTONE_SALVAGE_PLACES", 24) {
@@ -266,9 +272,7 @@ fn a_flipped_byte_of_the_log_costs_one_commit_at_most() {
     let (fs, mut chance) = (database(seed), Chance::new(seed));
     let before = given(&rows(&open(&fs.kill(), &options()).unwrap()));
     let mut hits = 0;
-    for (path, len) in
-        files(&fs).into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "log"))
-    {
+    for (path, len) in files(&fs).into_iter().filter(|(path, _)| has_ending(path, "log")) {
         for _ in 0..count("DATESTONE_SALVAGE_PLACES", 40) {
             let offset = chance.below(len);
             let copy = fs.kill();
@@ -328,17 +332,15 @@ fn a_segment_that_is_cut_keeps_what_has_a_checksum_or_what_is_asked_for() {
     let fs = database(seed);
     let before = rows(&open(&fs.kill(), &options()).unwrap());
     let (mut saved, mut asked) = (0, 0);
-    for (path, len) in
-        files(&fs).into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "seg"))
-    {
+    for (path, len) in files(&fs).into_iter().filter(|(path, _)| has_ending(path, "seg")) {
         let content = fs.read_file(&path).unwrap();
         let data_end = blocks(&fs, &path).last().unwrap().1;
         for cut in [0, 10, 64, data_end / 2, data_end, len - 64, len - 1] {
             for unchecked in [false, true] {
                 let copy = fs.kill();
                 copy.put_file(&path, &content[..cut as usize]).unwrap();
-                let mut options = SalvageOptions::default();
-                options.unchecked_blocks = unchecked;
+                let options =
+                    SalvageOptions { unchecked_blocks: unchecked, ..SalvageOptions::default() };
                 let env = Env::memory(copy.clone());
                 let report = salvage(&env, Path::new(DIR), Path::new(NEW), &options).unwrap();
                 let what = format!("{} cut to {cut} of {len}: {report:?}", path.display());
@@ -372,4 +374,99 @@ fn a_live_source_a_full_target_and_no_database_are_refused() {
     assert!(!fs.exists(Path::new(NEW)).unwrap(), "a refused salvage leaves nothing");
     fs.create_dir(Path::new("/empty")).unwrap();
     assert_eq!(try_to("/empty", NEW), ErrorKind::NotFound);
+}
+
+/// What a merge has read and what it has written, side by side and without a manifest.
+#[test]
+fn what_a_merge_left_behind_is_not_taken_twice() {
+    let fs = MemFs::new();
+    let (db, mut chance) = (open(&fs, &options()).unwrap(), Chance::new(7));
+    create(&db);
+    for n in 0..12 {
+        commit(&db, n, &mut chance);
+        if n % 3 == 2 {
+            db.flush().unwrap();
+        }
+    }
+    let before = rows(&db);
+    let inputs: Vec<_> = files(&fs)
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| has_ending(path, "seg"))
+        .collect();
+    let inputs: Vec<_> =
+        inputs.into_iter().map(|path| (fs.read_file(&path).unwrap(), path)).collect();
+    db.compact(None).unwrap();
+    db.close().unwrap();
+    for (content, path) in inputs {
+        assert!(!fs.exists(&path).unwrap(), "merged");
+        fs.put_file(&path, &content).unwrap();
+    }
+    let manifest = files(&fs).into_iter().find(|(path, _)| path.extension().is_none()).unwrap().0;
+    fs.remove_file(&manifest).unwrap();
+    let report = run(&fs);
+    assert_eq!((report.updates, report.updates_lost), (before.len() as u64, 0), "{report:?}");
+    assert_eq!(report.updates_left_out, before.len() as u64, "{report:?}");
+    let bare = |rows: BTreeSet<Row>| -> BTreeSet<_> {
+        let rows = rows.into_iter().filter(|row| !row.0.ends_with(".log"));
+        rows.map(|(_, key, val, ts, diff)| (key, val, ts, diff)).collect()
+    };
+    // What the log has stands beside.
+    let (before, after) = (bare(before), bare(rows(&open_new(&fs))));
+    assert!(after == before, "{} rows, not {}", after.len(), before.len());
+}
+
+/// The rows of a collection are saved although the commit that created it is lost.
+#[test]
+fn a_lost_creation_costs_the_name() {
+    let fs = MemFs::new();
+    let (db, mut chance) = (open(&fs, &options()).unwrap(), Chance::new(7));
+    create(&db);
+    commit(&db, 0, &mut chance);
+    let before = given(&rows(&db));
+    db.close().unwrap();
+    let log = files(&fs).into_iter().find(|(path, _)| has_ending(path, "log")).unwrap().0;
+    // The first frame's payload.
+    fs.flip_bits(&log, 4096 + 40 + 8, 1).unwrap();
+    let report = run(&fs);
+    assert_eq!((report.commits_lost, report.damage_count), (1, 1), "{report:?}");
+    let new = open_new(&fs);
+    assert_eq!(new.find("multiset").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(new.find("collection-1").unwrap().kind, Kind::Multiset);
+    assert!(given(&rows(&new)) == before);
+}
+
+/// However much is damaged: no panic, nothing made up, and a database that opens.
+#[test]
+fn any_junk_gives_a_whole_database_and_nothing_made_up() {
+    let seed = seed("salvage_junk");
+    let (fs, mut chance) = (database(seed), Chance::new(seed));
+    let before = given(&rows(&open(&fs.kill(), &options()).unwrap()));
+    for round in 0..count("DATESTONE_SALVAGE_PLACES", 60) {
+        let copy = fs.kill();
+        for (path, len) in files(&fs) {
+            let mut content = fs.read_file(&path).unwrap();
+            match chance.below(6) {
+                0 => copy.remove_file(&path).unwrap(),
+                1 => copy.put_file(&path, &content[..chance.below(len) as usize]).unwrap(),
+                2 | 3 => {
+                    let at = chance.below(len) as usize;
+                    let end = content.len().min(at + chance.below(2000) as usize);
+                    let zeros = chance.one_in(2);
+                    for byte in &mut content[at..end] {
+                        *byte = if zeros { 0 } else { chance.next_u64() as u8 };
+                    }
+                    copy.put_file(&path, &content).unwrap();
+                }
+                _ => {}
+            }
+        }
+        if files(&copy).is_empty() {
+            continue;
+        }
+        let report = run(&copy);
+        let after = given(&rows(&open_new(&copy)));
+        let made_up = after.difference(&before).count();
+        assert_eq!(made_up, 0, "round {round}, seed {seed}: {report:?}");
+    }
 }

@@ -56,7 +56,8 @@ impl Job<'_> {
                 Ok(())
             }
         })?;
-        target.finish()
+        self.report.collections = target.finish()?;
+        Ok(())
     }
 }
 
@@ -133,8 +134,9 @@ impl Target {
         Ok(())
     }
 
-    /// Makes all of the collections readable whose uppers nobody knows, and ends the log.
-    fn finish(mut self) -> Result<()> {
+    /// Makes all of the collections readable whose uppers nobody knows, and ends the log; how many
+    /// collections there are.
+    fn finish(mut self) -> Result<u64> {
         let mut record = RecordBuilder::default();
         for (id, upper) in std::mem::take(&mut self.made) {
             if let Some(made) = self.collections.get(id).filter(|made| made.upper < upper)
@@ -144,7 +146,8 @@ impl Target {
             }
         }
         self.write(record)?;
-        self.writer.close()
+        self.writer.close()?;
+        Ok(self.collections.iter().count() as u64)
     }
 
     /// Takes over one operation, as far as it still means anything.

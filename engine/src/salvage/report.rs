@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 /// assert!(!SalvageOptions::default().unchecked_blocks);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct SalvageOptions {
     /// Takes blocks of segments whose checksums are lost, with the block index, as they are. Their
     /// structure is proved even so, but not that they are what was written.
