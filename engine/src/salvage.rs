@@ -51,6 +51,7 @@ use crate::manifest::{
 use crate::recovery::{LOCK, take_lock};
 use crate::segment::{SegmentIdentity, parse_segment_file_name};
 use crate::types::{CollectionId, Kind, SegmentId, SeqNo};
+use crate::wal::{WalPiece, read_remains};
 use earlier::Earlier;
 use segments::Wanted;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -181,10 +182,9 @@ impl Job<'_> {
         }
         match remains {
             ManifestRemains { state: Some(state), whole: Some(summary), .. }
-                if summary.is_torn() && !self.has_all(&state) =>
+                if summary.is_torn() && !self.is_latest(&state)? =>
             {
-                // A torn tail is what a crash leaves, unless something is gone that is named before.
-                let what = "the end is damaged: segments that are named before are gone";
+                let what = "the end is damaged: segments or commits that come before it are gone";
                 self.add(SalvageDamage::new(&path, summary.valid_len, what));
                 Ok(Found::Damaged(Some(Beginning { heads: heads(&state), state: Some(state) })))
             }
@@ -205,8 +205,19 @@ impl Job<'_> {
         make_state(uuid, &state.snapshot())
     }
 
-    fn has_all(&self, state: &ManifestState) -> bool {
-        state.live_segments().all(|(_, meta)| self.files.contains(&meta.id))
+    /// Whether a torn tail is what a crash leaves. It is not if it made segments superfluous, or commits
+    /// of the log, and these are gone.
+    fn is_latest(&self, state: &ManifestState) -> Result<bool> {
+        let has_all = state.live_segments().all(|(_, meta)| self.files.contains(&meta.id));
+        let has_orphans = self.files.iter().any(|id| !state.has_segment(*id));
+        let (mut has_hole, flushed) = (false, Some(state.flushed_seqno()));
+        read_remains(&*self.env.fs, self.from, state.uuid(), flushed, &mut |piece| {
+            let is_hole =
+                |piece| matches!(piece, WalPiece::Damage { seqnos, .. } if !seqnos.is_empty());
+            has_hole |= is_hole(piece);
+            Ok(())
+        })?;
+        Ok(has_all && !(has_orphans && has_hole))
     }
 
     /// Saves the segments that the manifest names; its state with the new ones in their places.

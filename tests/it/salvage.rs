@@ -307,6 +307,9 @@ fn a_damaged_or_missing_manifest_costs_names_and_nothing_else() {
         match round {
             0 => copy.remove_file(&path).unwrap(),
             1 => copy.put_file(&path, &[]).unwrap(),
+            // The last edit: what it made superfluous is gone.
+            10 => copy.flip_bits(&path, len - 20, 1).unwrap(),
+            2..10 => copy.flip_bits(&path, chance.below(64), 1 << chance.below(8)).unwrap(),
             _ => copy.flip_bits(&path, chance.below(len), 1 << chance.below(8)).unwrap(),
         }
         let report = run(&copy);
@@ -314,6 +317,11 @@ fn a_damaged_or_missing_manifest_costs_names_and_nothing_else() {
         let what = format!("round {round}, seed {seed}: {report:?}");
         assert!(given(&rows(&new)) == before, "{what}");
         *found.entry(report.manifest.name()).or_insert(0) += 1;
+        if (2..10).contains(&round) {
+            // The header: the frames tell what it was.
+            let found = (report.manifest, report.damage_count, report.commits);
+            assert_eq!(found, (ManifestFound::Whole, 1, 7), "{what}");
+        }
         if report.manifest == ManifestFound::Whole {
             assert_eq!(new.collections().len(), 4, "{what}");
         } else {

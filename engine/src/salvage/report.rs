@@ -62,7 +62,7 @@ impl ManifestFound {
 pub struct SalvageReport {
     /// What was left of the manifest.
     pub manifest: ManifestFound,
-    /// Collections in the new database.
+    /// Collections in the new database, those that the database keeps for itself among them.
     pub collections: u64,
     /// Segments that were looked at.
     pub segments: u64,

@@ -24,7 +24,7 @@ fn an_undamaged_database_is_copied() {
     let dump = place.stdout("dump db");
     place.run("salvage db new").success().stderr_eq("").stdout_eq(str![[r#"
 manifest          whole
-collections       1
+collections       2
 segments          0
 segments_damaged  0
 segments_lost     0
