@@ -230,7 +230,7 @@ pub(crate) struct Assigned {
 }
 
 /// What rows for a collection change beside adding to it, as recovery learns it from the record.
-fn rows_change(collection: &Collection, rows: Rows<'_>) -> Option<Change> {
+pub(crate) fn rows_change(collection: &Collection, rows: Rows<'_>) -> Option<Change> {
     let id = collection.description.id;
     match collection.description.kind {
         Kind::Multiset | Kind::Table => None,

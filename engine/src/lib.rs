@@ -10,6 +10,7 @@
 //! | read | [`db`] -> [`snapshot`] (pins a version) -> [`read`] over the cursors of [`memtable`] and [`segment`] |
 //! | follow | [`subscription`] -> [`watch`] (woken), [`holds`] (keeps since) -> [`db`] -> the read path, by time |
 //! | recovery | `recovery` -> [`manifest`] -> [`segment`] -> [`wal`] replay -> ready |
+//! | rescue | [`salvage`] -> what is whole of [`manifest`], [`segment`] and [`wal`] -> a new directory |
 
 mod admission;
 pub mod config;
@@ -60,6 +61,7 @@ pub mod truncate;
 mod follower;
 mod maintenance;
 mod recovery;
+pub mod salvage;
 pub mod verify;
 
 pub mod db;

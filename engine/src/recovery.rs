@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Name of the lock file.
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 /// The parts of a database that is ready.
 pub(crate) struct Recovered {

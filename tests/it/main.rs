@@ -16,6 +16,7 @@
 //! | `events` | what listeners are told, and that they can break nothing |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
+//! | `salvage` | of a damaged database all is saved but what was hit |
 //! | `transactions` | transactions are serializable, in the order of their times |
 //! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
 //! | `read_only` | a database that is read while somebody else writes it |
@@ -52,6 +53,8 @@ mod oracle;
 mod power_cut;
 #[cfg(test)]
 mod read_only;
+#[cfg(test)]
+mod salvage;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

@@ -128,8 +128,31 @@ impl BlockShape {
         Ok((shape, facts))
     }
 
+    /// Length of the block that seems to begin with `bytes`, as its header and its ends say; `None` when
+    /// none does. Proves nothing of what is in it.
+    #[must_use]
+    pub fn measure(bytes: &[u8]) -> Option<usize> {
+        let bytes = bytes.get(..BLOCK_LEN_MAX).unwrap_or(bytes);
+        let (_, end, _) = Self::lay_out(bytes).ok()?;
+        Some(padded(end, BLOCK_ALIGN)).filter(|&len| len <= bytes.len())
+    }
+
     /// Reads the header and lays the columns out; proves that they fill the block (I3).
     fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let (shape, end, pad_at) = Self::lay_out(bytes)?;
+        let zero = |from: usize, to: usize| slice_at(bytes, from, to).iter().all(|&b| b == 0);
+        if padded(end, BLOCK_ALIGN) != bytes.len()
+            || !zero(end, bytes.len())
+            || !zero(pad_at as usize, pad_at as usize + BLOCK_KEY_PAD)
+        {
+            return Err(FormatError::new(end, "the block does not end where its columns do"));
+        }
+        Ok(shape)
+    }
+
+    /// The columns one behind the other, where the last one ends, and where the zeros behind the keys
+    /// are.
+    fn lay_out(bytes: &[u8]) -> Result<(Self, usize, u32), FormatError> {
         let mut shape = Self::parse_header(bytes)?;
         let (keys, entries) = (shape.keys as usize, shape.entries as usize);
         let mut at = BLOCK_HEADER_LEN;
@@ -164,15 +187,7 @@ impl BlockShape {
             width => end_at(bytes, shape.val_ends_at as usize, width, entries - 1),
         };
         shape.vals_at = take(vals_len)?;
-        let end = at;
-        let zero = |from: usize, to: usize| slice_at(bytes, from, to).iter().all(|&b| b == 0);
-        if padded(end, BLOCK_ALIGN) != bytes.len()
-            || !zero(end, bytes.len())
-            || !zero(pad_at as usize, pad_at as usize + BLOCK_KEY_PAD)
-        {
-            return Err(FormatError::new(end, "the block does not end where its columns do"));
-        }
-        Ok(shape)
+        Ok((shape, at, pad_at))
     }
 
     /// Reads the header's fields; `*_ends_at` are 0 or 1 for absent or present.

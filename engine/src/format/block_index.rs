@@ -32,6 +32,10 @@ pub const CODEC_ZSTD: u8 = 1;
 pub const BLOCK_CONTINUES: u8 = 1;
 /// Flag: an entry of the block equals the one before or behind it in the segment.
 pub const BLOCK_REPEATS: u8 = 2;
+/// Bytes of all columns for one block.
+const INDEX_ITEM_LEN: usize = 5 * 8 + 6 * 4 + 2;
+/// Bytes, for one block, of the columns before that of the checksums.
+const CRCS_BEFORE: usize = 5 * 8 + 5 * 4;
 /// A stored block expands to at most this many times its length.
 pub const CODEC_RATIO_MAX: usize = 1 << 16;
 
@@ -512,4 +516,29 @@ impl BlockIndex {
         }
         base + usize::from(len == 1 && below(self.head(base)))
     }
+}
+
+/// Length of the block index that seems to begin with `bytes`, which lie at `at` in a file: a header
+/// that makes sense and a first block where one has to be. `None` when there is none.
+#[must_use]
+pub fn could_be_index(bytes: &[u8], at: u64) -> Option<usize> {
+    let mut reader = Reader::new(bytes);
+    let blocks = reader.u32().ok()? as usize;
+    let prefix_len = reader.u32().ok()? as usize;
+    let separators_len = usize::try_from(reader.u64().ok()?).ok()?;
+    let data_end = reader.u64().ok()?;
+    reader.zeros(8).ok()?;
+    let likely = (1..=SEGMENT_BLOCKS_MAX).contains(&blocks) && data_end <= at;
+    let columns = BLOCK_INDEX_HEADER_LEN + likely.then_some(blocks)? * INDEX_ITEM_LEN;
+    let len = columns.checked_add(prefix_len)?.checked_add(separators_len)?;
+    let first = bytes.get(BLOCK_INDEX_HEADER_LEN + blocks * 8..)?.first_chunk()?;
+    (len <= bytes.len() && u64::from_le_bytes(*first) == SEGMENT_HEADER_LEN as u64).then_some(len)
+}
+
+/// The checksums of `blocks` blocks, from where an index of so many has them; fewer when the bytes end
+/// before.
+pub fn crcs_behind(index: &[u8], blocks: usize) -> impl Iterator<Item = u32> {
+    let start = BLOCK_INDEX_HEADER_LEN + blocks * CRCS_BEFORE;
+    let column = index.get(start..).unwrap_or_default();
+    column.as_chunks::<4>().0.iter().take(blocks).map(|crc| u32::from_le_bytes(*crc))
 }

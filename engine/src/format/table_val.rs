@@ -73,6 +73,13 @@ pub fn ts_of(stored: &[u8]) -> Timestamp {
     stored.first_chunk::<8>().map_or(0, |inverted| !u64::from_be_bytes(*inverted))
 }
 
+/// Order of a stored version in a table on the caller's clock; 0 when it is too short to have one.
+#[must_use]
+pub fn order_of(stored: &[u8]) -> u64 {
+    let order = stored.get(8..).and_then(|rest| rest.first_chunk::<8>());
+    order.map_or(0, |inverted| !u64::from_be_bytes(*inverted))
+}
+
 /// The value of a stored version.
 #[inline]
 #[must_use]
@@ -94,6 +101,7 @@ mod tests {
         let in_order =
             [stored(u64::MAX, 1), stored(7, 4), stored(7, 3), stored(6, 9), stored(0, 0)];
         assert!(in_order.is_sorted());
+        assert_eq!(in_order.each_ref().map(|stored| order_of(stored)), [1, 4, 3, 9, 0]);
         for (stored, ts) in in_order.iter().zip([u64::MAX, 7, 7, 6, 0]) {
             assert_eq!((ts_of(stored), val_of(Kind::Table, stored)), (ts, &b"v"[..]));
             assert!(first_at(ts).as_slice() <= stored.as_slice());

@@ -328,7 +328,11 @@ fn load_listed(
     Ok((state, summary, replaced))
 }
 
-fn read_file(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a manifest file.
+///
+/// # Errors
+/// [`Error::Corruption`] when it is longer than a manifest may be, and what the file system says.
+pub fn read_file(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
     let failed = |e| Error::io("reading", path, e);
     let file = fs.open(path, OpenMode::Read).map_err(failed)?;
     let len = file.len().map_err(failed)?;

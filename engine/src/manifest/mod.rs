@@ -8,6 +8,7 @@
 //! | `version` | what a flush ([`RunList::seal`]) and a merge ([`RunList::replace`]) do to the runs of a collection, and which sources a reader has ([`RunList::sources`]) |
 //! | `state` | [`ManifestState`]: all collections; an edit applies wholly or not at all |
 //! | `replay` | from the bytes of a file to a state: the decision table |
+//! | `remains` | what a damaged file still says, for salvage |
 //! | `directory` | which file of a directory is the manifest |
 //! | `log` | [`ManifestLog`]: append, sync, roll into a new file |
 //!
@@ -20,12 +21,14 @@
 
 mod directory;
 mod log;
+mod remains;
 mod replay;
 mod state;
 mod version;
 
 pub use directory::{DirectoryState, find, manifest_name, parse_manifest_name};
-pub use log::{ManifestLog, load, publish_first};
+pub use log::{ManifestLog, load, publish_first, read_file};
+pub use remains::{ManifestRemains, replay_remains};
 pub use replay::{ReplaySummary, replay};
 pub use state::{CollectionDesc, ManifestState, StateError};
 pub use version::{MergeInput, Replaced, part_window};

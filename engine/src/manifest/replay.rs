@@ -52,8 +52,7 @@ impl ReplaySummary {
 /// # Errors
 /// [`Error::Corruption`] or [`Error::FormatTooNew`], naming file and offset.
 pub fn replay(bytes: &[u8], file: &Path, number: u64) -> Result<(ManifestState, ReplaySummary)> {
-    let in_file = |e: FormatError| e.in_file(file, 0);
-    let (header, seed) = ManifestHeader::decode(bytes).map_err(in_file)?;
+    let (header, seed) = ManifestHeader::decode(bytes).map_err(|e| e.in_file(file, 0))?;
     if header.format_version > MANIFEST_FORMAT_VERSION {
         let (found, max) = (header.format_version, MANIFEST_FORMAT_VERSION);
         return Err(Error::FormatTooNew { file: file.into(), found, max });
@@ -62,7 +61,22 @@ pub fn replay(bytes: &[u8], file: &Path, number: u64) -> Result<(ManifestState, 
         let what = format!("the header says manifest {}, the name {number}", header.number);
         return Err(Error::corruption(file, 0, what));
     }
-    let mut state = ManifestState::new(header.db_uuid);
+    let mut state = None;
+    let summary = replay_frames(&mut state, bytes, file, number, (header.db_uuid, seed))?;
+    let state = state.ok_or_else(|| Error::Internal { what: "a replay without a state".into() })?;
+    Ok((state, summary))
+}
+
+/// The state that the frames say; after an error `state` is that before the damage.
+pub(super) fn replay_frames(
+    state: &mut Option<ManifestState>,
+    bytes: &[u8],
+    file: &Path,
+    number: u64,
+    (uuid, seed): (u128, u32),
+) -> Result<ReplaySummary> {
+    let in_file = |e: FormatError| e.in_file(file, 0);
+    let mut fresh = ManifestState::new(uuid);
     let snapshot = ManifestFrame::decode(bytes, MANIFEST_HEADER_LEN, seed).map_err(in_file)?;
     if snapshot.previous_crc != 0 {
         return Err(Error::corruption(
@@ -71,7 +85,8 @@ pub fn replay(bytes: &[u8], file: &Path, number: u64) -> Result<(ManifestState, 
             "no snapshot at the start",
         ));
     }
-    apply(&mut state, &snapshot, MANIFEST_HEADER_LEN, file)?;
+    apply(&mut fresh, &snapshot, MANIFEST_HEADER_LEN, file)?;
+    let state = state.insert(fresh);
     let mut last = snapshot;
     let mut edits = 0;
     while last.end < bytes.len() {
@@ -85,17 +100,16 @@ pub fn replay(bytes: &[u8], file: &Path, number: u64) -> Result<(ManifestState, 
             }
         };
         check_link(&last, &frame).map_err(|what| Error::corruption(file, at as u64, what))?;
-        apply(&mut state, &frame, at, file)?;
+        apply(state, &frame, at, file)?;
         (last, edits) = (frame, edits + 1);
     }
-    let summary = ReplaySummary {
+    Ok(ReplaySummary {
         number,
         edits,
         last_edit_no: last.edit_no,
         valid_len: last.end as u64,
         file_len: bytes.len() as u64,
-    };
-    Ok((state, summary))
+    })
 }
 
 fn apply(

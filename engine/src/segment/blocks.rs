@@ -207,3 +207,8 @@ impl Segment {
         Ok((shape, facts))
     }
 }
+
+/// Bytes that a block takes in the file; none when it would not lie in it.
+pub(super) fn stored_slice(map: &[u8], offset: usize, len: u32) -> &[u8] {
+    map.get(offset..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
+}

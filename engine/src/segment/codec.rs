@@ -1,7 +1,11 @@
 //! How a block is stored: as it is, or compressed. The only place that knows the compressor.
 
 use crate::error::{Error, Result};
+#[cfg(feature = "zstd")]
+use crate::format::block_index::CODEC_RATIO_MAX;
 use crate::format::block_index::{CODEC_RAW, CODEC_ZSTD};
+#[cfg(feature = "zstd")]
+use crate::limits::BLOCK_LEN_MAX;
 #[cfg(feature = "zstd")]
 use std::cell::RefCell;
 use std::path::Path;
@@ -107,4 +111,25 @@ pub(super) fn decode(_: &[u8], _: usize, file: &Path, offset: u64) -> Result<Vec
     let what =
         format!("{file} has a block at {offset} with codec {codec}; this build is without zstd");
     Err(Error::invalid(what))
+}
+
+/// The lengths, stored and expanded, of a compressed block that begins with `bytes`; `None` when none
+/// does.
+#[cfg(feature = "zstd")]
+pub(super) fn measure(bytes: &[u8]) -> Option<(usize, usize)> {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    let bytes = bytes.get(..BLOCK_LEN_MAX).unwrap_or(bytes);
+    if !bytes.starts_with(&MAGIC) {
+        return None;
+    }
+    let stored = zstd::zstd_safe::find_frame_compressed_size(bytes).ok()?;
+    let raw = zstd::zstd_safe::get_frame_content_size(bytes).ok()??;
+    let raw = usize::try_from(raw).ok().filter(|&raw| raw <= BLOCK_LEN_MAX)?;
+    let expands = stored < raw && raw <= stored.saturating_mul(CODEC_RATIO_MAX);
+    expands.then_some((stored, raw))
+}
+
+#[cfg(not(feature = "zstd"))]
+pub(super) const fn measure(_: &[u8]) -> Option<(usize, usize)> {
+    None
 }

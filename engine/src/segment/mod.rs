@@ -28,6 +28,7 @@ mod garbage;
 mod get;
 mod output;
 mod reader;
+mod remains;
 mod verify;
 mod write_behind;
 mod writer;
@@ -40,6 +41,7 @@ pub use codec::BlockCodec;
 pub use copy::BlockCopy;
 pub use cursor::SegmentCursor;
 pub use reader::Segment;
+pub use remains::{LostBlock, Remains};
 pub use verify::{SegmentDepth, SegmentReport};
 pub use writer::{SegmentOptions, SegmentWriter};
 

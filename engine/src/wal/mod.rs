@@ -31,6 +31,7 @@ mod follow;
 pub mod group;
 mod reader;
 pub mod recovery;
+mod remains;
 mod writer;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod tests;
 pub use files::{WalShared, WalStats, create_first};
 pub use follow::{Followed, Tail};
 pub use recovery::{ReplayFrame, ReplaySummary, TornTail, open};
+pub use remains::{WalPiece, database_of, read_remains};
 pub use writer::{FrameIn, WalWriter};
 
 use crate::error::{Error, Result};

@@ -53,9 +53,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most file numbers that are tried on a file without a header.
-const NUMBERS_TRIED_MAX: usize = 64;
+pub(super) const NUMBERS_TRIED_MAX: usize = 64;
 /// How far beyond the greatest number seen a lost header is looked for.
-const NUMBERS_AHEAD: u64 = 16;
+pub(super) const NUMBERS_AHEAD: u64 = 16;
 /// Bytes behind a header of zeros that must be zeros too for the file to count as never used.
 const ZERO_PROBE_LEN: usize = 1 << 20;
 

@@ -106,6 +106,7 @@ pub(crate) enum Command {
     Tail(Tail),
     Dump(Dump),
     Verify(Verify),
+    Salvage(Salvage),
     Compact(Compact),
     Put(change::Put),
     Del(change::Del),
@@ -163,6 +164,7 @@ impl Command {
             Self::Tail(_) => "tail",
             Self::Dump(_) => "dump",
             Self::Verify(_) => "verify",
+            Self::Salvage(_) => "salvage",
             Self::Compact(_) => "compact",
             Self::Put(_) => "put",
             Self::Del(_) => "del",
@@ -369,6 +371,20 @@ pub(crate) struct Verify {
     /// Every block, row order, counts and indexes too
     #[arg(long, group = "depth")]
     pub(crate) full: bool,
+}
+
+/// Writes what is whole of a damaged database to a new one, and tells what is lost
+///
+/// The damaged database is only read. Ends with code 4 when anything was damaged.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Salvage {
+    /// The damaged database's directory
+    pub(crate) db: PathBuf,
+    /// The new directory, missing or empty
+    pub(crate) new: PathBuf,
+    /// Takes blocks too whose checksums are lost, as they are
+    #[arg(long)]
+    pub(crate) unchecked: bool,
 }
 
 /// Merges segments, and with --below forgets history

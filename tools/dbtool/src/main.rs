@@ -63,6 +63,7 @@ fn run(args: Args) -> Result<()> {
         Command::Tail(args) => commands::tail::run(&global, &args),
         Command::Dump(args) => commands::dump::run(&args),
         Command::Verify(args) => commands::verify::run(&global, &args),
+        Command::Salvage(args) => commands::salvage::run(&global, &args),
         Command::Compact(args) => commands::compact::run(&global, &args),
         Command::Put(args) => commands::change::put(&global, &args),
         Command::Del(args) => commands::change::del(&global, &args),

@@ -20,6 +20,7 @@ pub(crate) mod ls;
 mod mark;
 mod position;
 mod restore;
+pub(crate) mod salvage;
 pub(crate) mod scan;
 pub(crate) mod shell;
 pub(crate) mod space;

@@ -16,6 +16,7 @@ mod load;
 mod options;
 mod read;
 mod readme;
+mod salvage;
 mod time;
 
 use snapbox::cmd::{Command, cargo_bin};
