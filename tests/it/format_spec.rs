@@ -5,15 +5,16 @@
 //! `### Layout: Name` a table `| offset | size | field |` with rows such as `| 0 | 8 | magic |`.
 
 use datestone_engine::format::{
-    SpecConstant, SpecLayout, backup_file, block, block_index, hash_index, log_key, manifest_edit,
-    manifest_frame, segment_filter, segment_footer, segment_stats, table_val, wal_frame,
-    wal_record,
+    SpecConstant, SpecLayout, anchors, backup_file, block, block_index, hash_index, log_key,
+    manifest_edit, manifest_frame, segment_filter, segment_footer, segment_stats, table_val,
+    wal_frame, wal_record,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The format modules and what each says of itself.
 const MODULES: &[(&str, &[SpecConstant], &[SpecLayout])] = &[
+    ("anchors", anchors::CONSTANTS, anchors::LAYOUTS),
     ("backup_file", backup_file::CONSTANTS, backup_file::LAYOUTS),
     ("block", block::CONSTANTS, block::LAYOUTS),
     ("block_index", block_index::CONSTANTS, block_index::LAYOUTS),

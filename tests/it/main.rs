@@ -13,6 +13,7 @@
 //! | `books` | durable holds and tokens of commits survive restarts |
 //! | `checkpoint` | checkpoints hold whole commits, and come into being wholly or not at all |
 //! | `corruption` | damage at rest gives right data or a typed error |
+//! | `deep` | point reads of long histories agree with scans |
 //! | `events` | what listeners are told, and that they can break nothing |
 //! | `format_spec` | FORMAT.md and the code say the same |
 //! | `golden` | files written by earlier builds are read, and written again byte for byte |
@@ -33,6 +34,8 @@ mod books;
 mod checkpoint;
 #[cfg(test)]
 mod corruption;
+#[cfg(test)]
+mod deep;
 #[cfg(test)]
 mod events;
 #[cfg(test)]

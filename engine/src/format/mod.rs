@@ -3,6 +3,7 @@
 //! A decoder takes `&[u8]`, allocates no more than the input allows and returns [`FormatError`] on
 //! anything odd. Little-endian everywhere; reserved bytes are zero and checked.
 
+pub mod anchors;
 pub mod backup_file;
 pub mod block;
 pub mod block_builder;

@@ -45,7 +45,7 @@ pub const SECTION_STATS: u16 = 2;
 pub const SECTION_FILTER: u16 = 3;
 /// Section: the hash index.
 pub const SECTION_HASH_INDEX: u16 = 4;
-/// Section: consolidated states inside long histories (reserved).
+/// Section: anchors in long histories.
 pub const SECTION_ANCHORS: u16 = 5;
 /// Section: blocks with older versions (reserved).
 pub const SECTION_HISTORY: u16 = 6;
@@ -242,7 +242,11 @@ impl SectionEntry {
             let entry = Self::decode(&mut reader, end)?;
             let known = matches!(
                 entry.kind,
-                SECTION_BLOCK_INDEX | SECTION_STATS | SECTION_FILTER | SECTION_HASH_INDEX
+                SECTION_BLOCK_INDEX
+                    | SECTION_STATS
+                    | SECTION_FILTER
+                    | SECTION_HASH_INDEX
+                    | SECTION_ANCHORS
             );
             if entries.iter().any(|e| e.kind == entry.kind) {
                 return Err(reader.error(format!("section {} is there twice", entry.kind)).into());

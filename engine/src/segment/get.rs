@@ -2,7 +2,8 @@
 
 use super::Segment;
 use super::blocks::{BlockBytes, BlockRow, Blocks};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::anchors::AnchoredKey;
 use crate::format::column::head_at;
 use crate::found::{Found, ValRef, Version};
 use crate::types::{TimeWindow, Timestamp};
@@ -40,6 +41,12 @@ impl Segment {
         let Some(Place { block, bytes, row, key: at }) = self.find(blocks, key, hash)? else {
             return Ok(());
         };
+        if window.first <= self.meta.min_ts
+            && let Some(anchors) = self.anchors()?
+            && let Some(anchored) = anchors.find((block as u32, at))
+        {
+            return self.gather_anchored(blocks, block, at, key, window.last, &anchored, found);
+        }
         self.gather(blocks, block, bytes, row, at, key, window, found)
     }
 
@@ -125,6 +132,48 @@ impl Segment {
             return Ok(Some(Place { block: next, bytes, row, key: 0 }));
         }
         Ok(None)
+    }
+
+    /// Adds the entries of a key with anchors, which begins at `at` in block `first`, as of a time.
+    #[expect(clippy::too_many_arguments, reason = "the state of one read")]
+    fn gather_anchored<'s>(
+        &'s self,
+        blocks: &'s Blocks,
+        first: usize,
+        at: u32,
+        key: &[u8],
+        as_of: Timestamp,
+        anchored: &AnchoredKey<'_>,
+        found: &mut Found<'s>,
+    ) -> Result<()> {
+        let mut outcome = Ok(());
+        anchored.each_at(as_of, |entry, sum| {
+            if outcome.is_ok() {
+                let val = self.anchored_val(blocks, first, at, key, anchored.place_of(entry));
+                outcome = val.map(|val| found.push(val, sum));
+            }
+        });
+        outcome
+    }
+
+    /// The value of an entry of a key with anchors.
+    fn anchored_val<'s>(
+        &'s self,
+        blocks: &'s Blocks,
+        first: usize,
+        at: u32,
+        key: &[u8],
+        (block, entry): (u32, u32),
+    ) -> Result<ValRef<'s>> {
+        let at = if block == 0 { at } else { 0 };
+        let block = first + block as usize;
+        let (bytes, row) = self.block(blocks, block)?;
+        let entries = row.shape.entries_of(bytes.as_slice(), at);
+        if entry >= entries.len() as u32 || !row.shape.key_is(bytes.as_slice(), at, key) {
+            let what = format!("the anchors refer to entry {entry} of block {block}");
+            return Err(Error::corruption(self.path(), 0, what));
+        }
+        Ok(val_ref(&bytes, row, entries.start + entry))
     }
 
     /// Adds the entries of the key at `at` in block `i`, and of the blocks behind it in which the
@@ -221,10 +270,14 @@ fn gather_block<'s>(
     let (shape, covered) = (&row.shape, window.covers(row.window));
     let entries = shape.entries_of(bytes.as_slice(), key);
     shape.each_sum(bytes.as_slice(), entries, window, covered, |entry, sum| {
-        let val = match bytes {
-            BlockBytes::Mapped(bytes) => ValRef::Borrowed(shape.val(bytes, entry)),
-            BlockBytes::Decoded(bytes) => ValRef::Shared(bytes.slice_ref(shape.val(bytes, entry))),
-        };
-        found.push(val, sum);
+        found.push(val_ref(bytes, row, entry), sum);
     });
+}
+
+#[inline(always)]
+fn val_ref<'s>(bytes: &BlockBytes<'s>, row: &BlockRow, entry: u32) -> ValRef<'s> {
+    match bytes {
+        BlockBytes::Mapped(bytes) => ValRef::Borrowed(row.shape.val(bytes, entry)),
+        BlockBytes::Decoded(bytes) => ValRef::Shared(bytes.slice_ref(row.shape.val(bytes, entry))),
+    }
 }

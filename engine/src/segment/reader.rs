@@ -11,12 +11,13 @@
 use super::blocks::Blocks;
 use super::{BlockCache, SegmentCursor, SegmentIdentity, segment_file_name};
 use crate::error::{Error, Result};
+use crate::format::anchors::Anchors;
 use crate::format::hash_index::HashIndex;
 use crate::format::segment_filter::Filter;
 use crate::format::segment_footer::{
-    FrameError, SECTION_BLOCK_INDEX, SECTION_FILTER, SECTION_HASH_INDEX, SECTION_STATS,
-    SEGMENT_HEADER_LEN, SEGMENT_TRAILER_LEN, SEGMENT_VERSION, SectionEntry, SegmentHeader,
-    SegmentTrailer,
+    FrameError, SECTION_ANCHORS, SECTION_BLOCK_INDEX, SECTION_FILTER, SECTION_HASH_INDEX,
+    SECTION_STATS, SEGMENT_HEADER_LEN, SEGMENT_TRAILER_LEN, SEGMENT_VERSION, SectionEntry,
+    SegmentHeader, SegmentTrailer,
 };
 use crate::format::segment_stats::{Garbage, SegmentStats};
 use crate::format::{FormatError, crc_matches, crc32};
@@ -42,6 +43,7 @@ pub struct Segment {
     /// `None` inside: the segment has no such section.
     filter: OnceLock<Option<Filter>>,
     hash_index: OnceLock<Option<HashIndex>>,
+    anchors: OnceLock<Option<Anchors>>,
     fs: Arc<dyn Fs>,
     obsolete: AtomicBool,
 }
@@ -91,6 +93,7 @@ impl Segment {
             stats: OnceLock::new(),
             filter: OnceLock::new(),
             hash_index: OnceLock::new(),
+            anchors: OnceLock::new(),
             fs: Arc::clone(fs),
             obsolete: AtomicBool::new(false),
         }))
@@ -176,6 +179,13 @@ impl Segment {
         Ok(lazily(&self.hash_index, decode)?.as_ref())
     }
 
+    /// The anchors, if there are any.
+    #[inline]
+    pub(super) fn anchors(&self) -> Result<Option<&Anchors>> {
+        let decode = || self.optional(SECTION_ANCHORS, Anchors::decode);
+        Ok(lazily(&self.anchors, decode)?.as_ref())
+    }
+
     /// Decodes a section that may be missing.
     fn optional<T>(
         &self,
@@ -218,6 +228,7 @@ impl Drop for Segment {
             self.blocks.take();
             self.filter.take();
             self.hash_index.take();
+            self.anchors.take();
             self.map = Bytes::new();
             let _ = self.fs.remove_file(&self.path);
         }

@@ -1,6 +1,7 @@
 //! Tests of segments: what was pushed is what cursors and point reads give back, through every
 //! option, window and move; and no damage goes unseen or makes anything panic.
 
+mod anchors;
 mod copying;
 mod damage;
 

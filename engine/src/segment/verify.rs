@@ -9,6 +9,7 @@ use super::blocks::Blocks;
 use super::codec;
 use super::reader::check_frame;
 use crate::error::{Error, Result};
+use crate::format::anchors::{Anchors, AnchorsBuilder};
 use crate::format::block::{BlockFacts, BlockShape};
 use crate::format::hash_index::{HashIndex, KeyPlace};
 use crate::format::key_hash;
@@ -50,6 +51,8 @@ struct Walk {
     repeats: u64,
     last_key: Vec<u8>,
     last_val: Vec<u8>,
+    /// What the anchors must be, when there are any.
+    anchors: Option<AnchorsBuilder>,
     facts: Option<BlockFacts>,
 }
 
@@ -75,12 +78,14 @@ impl Segment {
             return Ok(SegmentReport { bytes: sections_len, ..SegmentReport::default() });
         }
         self.verify_padding(blocks)?;
-        let mut walk = Walk::default();
+        let anchors = self.anchors()?.map(|_| AnchorsBuilder::default());
+        let mut walk = Walk { anchors, ..Walk::default() };
         for i in 0..blocks.index.blocks() {
             let len = self.verify_block(blocks, i, &mut walk, filter, hash_index)?;
             progress(len);
         }
         self.verify_stats(stats, &walk)?;
+        self.verify_anchors(walk.anchors.take())?;
         walk.report.bytes = self.meta.file_len;
         Ok(walk.report)
     }
@@ -137,6 +142,7 @@ impl Segment {
         };
         let (shape, facts) = self.check_block(blocks, i, raw)?;
         let wrong = |what: String| Error::corruption(&self.path, info.offset, what);
+        walk.anchor(blocks, i, &shape, raw);
         walk.join(blocks, i, &shape, facts, raw).map_err(wrong)?;
         let continues = blocks.index.continues(i);
         let mut missing = None;
@@ -159,6 +165,21 @@ impl Segment {
             return Err(wrong(format!("section {section} does not lead to {place:?}")));
         }
         Ok(u64::from(info.stored_len))
+    }
+
+    /// What the anchors say of a key is what the blocks do.
+    fn verify_anchors(&self, rebuilt: Option<AnchorsBuilder>) -> Result<()> {
+        let Some(anchors) = self.anchors()? else { return Ok(()) };
+        let wrong = |what: String| Error::corruption(&self.path, 0, what);
+        let rebuilt = rebuilt.and_then(AnchorsBuilder::finish).unwrap_or_default();
+        let rebuilt = Anchors::decode(rebuilt.into())
+            .map_err(|_| wrong("there are anchors, but no long history".into()))?;
+        for (place, key) in anchors.keys() {
+            if !rebuilt.find(place).is_some_and(|rebuilt| rebuilt.is_same(&key)) {
+                return Err(wrong(format!("the anchors at {place:?} are not those of the blocks")));
+            }
+        }
+        Ok(())
     }
 
     fn verify_stats(&self, stats: &SegmentStats, walk: &Walk) -> Result<()> {
@@ -188,6 +209,33 @@ impl Segment {
 }
 
 impl Walk {
+    /// Builds the anchors anew from the next block, whatever comes of it.
+    fn anchor(&mut self, blocks: &Blocks, i: usize, shape: &BlockShape, raw: &[u8]) {
+        let Some(anchors) = &mut self.anchors else { return };
+        let may_repeat = blocks.index.repeats(i);
+        let mut updates = Vec::new();
+        for key in 0..shape.keys() {
+            let goes_on = key == 0 && blocks.index.continues(i);
+            if goes_on {
+                anchors.begin_block();
+            } else {
+                anchors.begin_key((i as u32, key));
+            }
+            let entries = shape.entries_of(raw, key);
+            for entry in entries.clone() {
+                let repeats = may_repeat
+                    && match entry == entries.start {
+                        true => goes_on && self.last_val == shape.val(raw, entry),
+                        false => shape.val(raw, entry - 1) == shape.val(raw, entry),
+                    };
+                updates.clear();
+                let of_entry = shape.updates_of(raw, entry);
+                updates.extend(of_entry.map(|at| (shape.ts(raw, at), shape.diff(raw, at))));
+                anchors.entry(&updates, repeats);
+            }
+        }
+    }
+
     /// Takes the next block; it must follow the one before in order.
     fn join(
         &mut self,

@@ -14,6 +14,7 @@ use super::output::Output;
 use super::{BlockCodec, BlockCopy, SegmentIdentity, segment_file_name};
 use crate::cursor::EntrySink;
 use crate::error::{Error, Result, display_bytes};
+use crate::format::anchors::AnchorsBuilder;
 use crate::format::block_builder::BlockBuilder;
 use crate::format::block_index::{
     BLOCK_CONTINUES, BLOCK_REPEATS, BlockIndexBuilder, BlockInfo, CODEC_RAW,
@@ -21,8 +22,8 @@ use crate::format::block_index::{
 use crate::format::hash_index::{BlockKeys, encode_hash_index};
 use crate::format::segment_filter::encode_filter;
 use crate::format::segment_footer::{
-    SECTION_ALIGN, SECTION_BLOCK_INDEX, SECTION_FILTER, SECTION_HASH_INDEX, SECTION_REQUIRED,
-    SECTION_STATS, SECTION_VERSION, SectionEntry, SegmentHeader, SegmentTrailer,
+    SECTION_ALIGN, SECTION_ANCHORS, SECTION_BLOCK_INDEX, SECTION_FILTER, SECTION_HASH_INDEX,
+    SECTION_REQUIRED, SECTION_STATS, SECTION_VERSION, SectionEntry, SegmentHeader, SegmentTrailer,
 };
 use crate::format::segment_stats::SegmentStats;
 use crate::format::{crc32, key_hash};
@@ -81,6 +82,8 @@ pub struct SegmentWriter {
     index: BlockIndexBuilder,
     hashes: Vec<u64>,
     garbage: GarbageBuilder,
+    /// Of multisets only: tables find a version by its time, logs have one update a key.
+    anchors: Option<AnchorsBuilder>,
     totals: Totals,
 }
 
@@ -134,6 +137,7 @@ impl SegmentWriter {
             index: BlockIndexBuilder::default(),
             hashes: Vec::new(),
             garbage: GarbageBuilder::new(kind),
+            anchors: (kind == Kind::Multiset).then(AnchorsBuilder::default),
             totals: Totals::new(),
         })
     }
@@ -183,6 +187,10 @@ impl SegmentWriter {
             return Err(out_of_order(copy.first_key()));
         }
         self.close_block()?;
+        if let Some(anchors) = &mut self.anchors {
+            // In a copied block each entry has one update, so no key in it is of few values.
+            anchors.skip();
+        }
         copy.shape.each_key(&copy.raw, |key| self.hashes.push(key_hash(key)));
         let (stored, codec, crc) = if copy.codec == CODEC_RAW {
             let (stored, codec) = self.encoder.encode(&copy.raw);
@@ -249,6 +257,11 @@ impl SegmentWriter {
             if follows == Follows::Repeat {
                 self.index.flag_last(BLOCK_REPEATS);
             }
+            if follows != Follows::NewKey
+                && let Some(anchors) = &mut self.anchors
+            {
+                anchors.begin_block();
+            }
             self.copied_key = None;
             self.block.push_key(key, val, updates);
         } else if follows == Follows::NewKey {
@@ -260,6 +273,13 @@ impl SegmentWriter {
             self.hashes.push(key_hash(key));
         }
         let repeat = follows == Follows::Repeat;
+        if let Some(anchors) = &mut self.anchors {
+            if follows == Follows::NewKey {
+                let block = self.index.blocks().len() as u32;
+                anchors.begin_key((block, self.block.keys() as u32 - 1));
+            }
+            anchors.entry(updates, repeat);
+        }
         if repeat {
             self.block_flags |= BLOCK_REPEATS;
             self.totals.repeats += 1;
@@ -333,6 +353,9 @@ impl SegmentWriter {
             && let Some(hash_index) = encode_hash_index(&self.hashes, &self.block_keys())
         {
             self.put_section(&mut table, SECTION_HASH_INDEX, 0, &hash_index)?;
+        }
+        if let Some(anchors) = self.anchors.take().and_then(AnchorsBuilder::finish) {
+            self.put_section(&mut table, SECTION_ANCHORS, 0, &anchors)?;
         }
         let (file_len, trailer_crc) = self.put_trailer(&table)?;
         self.output.seal()?;
