@@ -3,8 +3,8 @@
 use crate::transaction::transact;
 use crate::{
     Checkpoint, Codec, Collection, CollectionInfo, Commit, DurableHold, DurableHoldInfo, Error,
-    Log, Options, Result, Snapshot, Space, Stats, Table, TimedTable, Transaction, VerifyDepth,
-    VerifyReport,
+    Log, Occurrences, Options, Result, Snapshot, Space, Stats, Table, TimedTable, Transaction,
+    VerifyDepth, VerifyReport,
 };
 use datestone_engine::collection::Description;
 use datestone_engine::db::{BOOKS, Db};
@@ -712,6 +712,29 @@ impl Datestone {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.db.stats()
+    }
+
+    /// Looks for bytes in every file of the database, as they lie there and decoded where a segment
+    /// compresses blocks or shares the beginnings of keys: the proof that what was erased is gone. Reads
+    /// everything. Files that are removed meanwhile are left out. Checkpoints and backups are other
+    /// directories.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = datestone::Datestone::open(dir.path())?;
+    /// let users = db.table("users")?;
+    /// users.put(b"alice", b"12 Rose Street")?;
+    /// assert!(!db.find_bytes(b"Rose Street")?.is_absent());
+    /// users.erase(&b"alice"[..]..=&b"alice"[..])?;
+    /// assert!(db.find_bytes(b"Rose Street")?.is_absent());
+    /// # Ok::<(), datestone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for no bytes or more than 64 KiB; `Corruption` when a segment cannot be read, so that it
+    /// is not known what is in it; `Io`.
+    pub fn find_bytes(&self, bytes: &[u8]) -> Result<Occurrences> {
+        self.db.find_bytes(bytes)
     }
 
     /// Where the bytes of the database are, and who keeps the past from being forgotten: on disk, of that

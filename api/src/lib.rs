@@ -92,6 +92,7 @@ pub use codec::Codec;
 pub use collection::{AsUpdate, Collection, CollectionInfo};
 pub use commit::{Commit, Committed};
 pub use database::Datestone;
+pub use datestone_engine::absent::{FoundAt, Occurrences};
 pub use datestone_engine::backup::{Backup, BackupInfo, BackupReport, RemovedBackups};
 pub use datestone_engine::checkpoint::Checkpoint;
 pub use datestone_engine::config::{

@@ -4,6 +4,7 @@
 //! `leader` -> `Worker::flushing` / `Worker::merging` -> `installer` -> `catalog`. Nobody waits for
 //! a thread while holding `installer` or `catalog`.
 
+use crate::absent::{Occurrences, find_bytes};
 use crate::backup::{Backup, Backups};
 use crate::checkpoint::{self, Checkpoint, capture};
 use crate::collection::{Collection, Description};
@@ -353,11 +354,15 @@ impl Db {
                 let what = format!("collection '{name}' is a log, whose events are dense");
                 return Err(Error::invalid(what));
             }
+            // The mark of an earlier session's end has a seqno too, in a file that goes.
+            leader.state.last_seqno = leader.wal.last_seqno();
             let mut erased = erase(&writer.shared, id, kind, range, leader.state.last_seqno)?;
-            // All commits are in segments: no file of the log is needed.
+            // All commits are in segments: no file of the log is needed. The spares go first, so that
+            // the next file is a new one, and not one of them with old frames behind its header.
+            erased.wal_files = writer.wal.remove_spares()?;
             leader.wal.renew()?;
             writer.wal.release(leader.wal.last_seqno())?;
-            erased.wal_files = writer.wal.remove_spares()?;
+            erased.wal_files += writer.wal.remove_spares()?;
             Ok(erased)
         })
     }
@@ -435,6 +440,16 @@ impl Db {
             catalog.collections().iter().map(|c| catalog.reads(c.description.id)).collect()
         };
         verify(reads.iter(), depth, progress)
+    }
+
+    /// Looks for bytes in every file of the directory, as they lie and decoded.
+    ///
+    /// # Errors
+    /// `Invalid` for no bytes or more than 64 KiB; `Corruption` when a segment cannot be read: then it is
+    /// not known what is in it.
+    pub fn find_bytes(&self, needle: &[u8]) -> Result<Occurrences> {
+        self.0.view.check_open()?;
+        find_bytes(&self.0.view, needle)
     }
 
     /// Makes everything durable, ends the background work and gives the lock back.

@@ -52,6 +52,7 @@ mod install;
 mod leader;
 mod view;
 
+pub mod absent;
 pub mod backup;
 pub mod checkpoint;
 pub mod erase;

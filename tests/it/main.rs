@@ -9,6 +9,7 @@
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
+//! | `absent` | what is looked for is found in whatever file it is |
 //! | `backup` | backups hold whole commits, share what does not change, and survive power cuts |
 //! | `books` | durable holds and tokens of commits survive restarts |
 //! | `checkpoint` | checkpoints hold whole commits, and come into being wholly or not at all |
@@ -24,6 +25,8 @@
 //! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
+#[cfg(test)]
+mod absent;
 #[cfg(test)]
 mod api;
 #[cfg(test)]

@@ -22,7 +22,7 @@ const LAYERS: &[&str] = &[
     "compaction",
     "flush",
     "maintenance recovery follower checkpoint erase ingest truncate",
-    "backup salvage",
+    "backup salvage absent",
     "db",
     "subscription",
 ];

@@ -183,6 +183,18 @@ impl Remains {
         self.lost(i, self.place(i), what)
     }
 
+    /// Where block `i` starts in the file.
+    #[must_use]
+    pub fn block_offset(&self, i: usize) -> u64 {
+        self.place(i).offset as u64
+    }
+
+    /// Whether block `i` is stored in another form than it is read.
+    #[must_use]
+    pub fn is_compressed(&self, i: usize) -> bool {
+        self.place(i).codec != CODEC_RAW
+    }
+
     fn place(&self, i: usize) -> Walked {
         match &self.blocks {
             Way::Index(index) => {

@@ -251,10 +251,11 @@ impl WalWriter {
         Ok(())
     }
 
-    /// Takes another file, so that no file with frames so far is written to any longer.
+    /// Takes another file, so that no file with frames so far is written to any longer, or is the
+    /// newest.
     pub fn renew(&mut self) -> Result<()> {
         self.check()?;
-        if self.active.is_some() { self.rotate(0) } else { Ok(()) }
+        self.rotate(0)
     }
 
     /// Makes room for `len` bytes of frames at the end of the active file, or in a new one.

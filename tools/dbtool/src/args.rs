@@ -371,6 +371,9 @@ pub(crate) struct Verify {
     /// Every block, row order, counts and indexes too
     #[arg(long, group = "depth")]
     pub(crate) full: bool,
+    /// Looks for these bytes in every file instead: text, or {"b64": ".."}; ends with code 1 when found
+    #[arg(long, value_name = "BYTES", value_parser = bytes(), group = "depth")]
+    pub(crate) absent: Option<ArgBytes>,
 }
 
 /// Writes what is whole of a damaged database to a new one, and tells what is lost

@@ -83,6 +83,18 @@ fn what_destroys_does_so_only_when_told() {
 }
 
 #[test]
+fn what_was_erased_is_in_no_file() {
+    let place = Place::with_fruit();
+    let found = place.run("verify db --absent green --format tsv").code(1);
+    let told = String::from_utf8(found.get_output().stdout.clone()).unwrap();
+    assert!(told.starts_with("file\toffset\tas\ndb/"), "{told}");
+    place.run("erase db fruit apple --commit -q").success();
+    place.run("erase db fruit pear --commit -q").success();
+    place.run("verify db --absent green -q").success();
+    place.run("verify db --absent green --full").code(2);
+}
+
+#[test]
 fn a_checkpoint_is_a_database_of_its_own() {
     let place = Place::with_fruit();
     place.run("checkpoint db copy -q").success();
