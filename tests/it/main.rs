@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `api` | what the public interface promises, call by call, and each kind of error |
+//! | `history` | what concurrent threads did and saw is serializable and whole |
 //! | `kinds` | tables and logs agree with plain maps |
 //! | `merge_under_way` | what may happen between two steps of a merge |
 //! | `memory` | limits of memory and log hold while much more goes through |
@@ -45,6 +46,8 @@ mod events;
 mod format_spec;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod kinds;
 #[cfg(test)]
