@@ -1,6 +1,7 @@
 //! The process that is killed: it writes for ever and tells of every commit that was acknowledged.
 
 use crate::ledger::{WRITERS, add, names};
+use crate::surface;
 use datestone::{Collection, Datestone, Options, Result};
 use std::io::Write;
 use std::path::Path;
@@ -42,18 +43,22 @@ fn say(line: &str) {
 fn write_for_ever(dir: &Path) -> Result<()> {
     let db = Datestone::open_with(dir, options())?;
     say("opened");
+    // Whoever fails says so at once: the others go on.
+    let tell = |outcome: Result<()>| {
+        if let Err(e) = outcome {
+            say(&format!("failed {e}"));
+        }
+    };
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                scope.spawn({
-                    let db = db.clone();
-                    move || write(&db, writer)
-                })
-            })
-            .collect();
-        let mut outcomes = writers.into_iter().map(|thread| thread.join().expect("no panic"));
-        outcomes.find(Result::is_err).unwrap_or(Ok(()))
-    })
+        for writer in 0..WRITERS {
+            let db = &db;
+            scope.spawn(move || tell(write(db, writer)));
+        }
+        scope.spawn(|| tell(surface::kinds(&db, say)));
+        scope.spawn(|| tell(surface::copier(&db)));
+        scope.spawn(|| tell(surface::whole(&db, dir, say)));
+    });
+    Ok(())
 }
 
 fn write(db: &Datestone, writer: u64) -> Result<()> {

@@ -6,7 +6,7 @@
 //! again as the child ([`child`]), kills it with SIGKILL after a random number of acknowledgements
 //! and a random delay (also while it creates the database or recovers), and opens what is left
 //! ([`supervisor`]). What the database should hold follows from the number of commits alone
-//! ([`ledger`]).
+//! ([`ledger`], [`surface`]).
 //!
 //! `DATESTONE_CRASH_KILLS` sets the number of kills, `DATESTONE_SEED` the seed of their moments.
 
@@ -16,6 +16,8 @@ mod child;
 mod ledger;
 #[cfg(test)]
 mod supervisor;
+#[cfg(test)]
+mod surface;
 
 fn main() -> std::process::ExitCode {
     #[cfg(test)]

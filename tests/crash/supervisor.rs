@@ -2,7 +2,8 @@
 
 use crate::child::{DIR_VARIABLE, options};
 use crate::ledger::{WRITERS, check};
-use datestone::{Datestone, Result, VerifyDepth};
+use crate::surface::{Counts, check as check_surface};
+use datestone::{CollectionInfo, Datestone, ErrorKind, Options, Result, VerifyDepth};
 use datestone_tests::seed::{Chance, count, seed};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -17,6 +18,7 @@ struct Said {
     opened: bool,
     /// By writer, the last commit acknowledged.
     acknowledged: [Option<u64>; WRITERS as usize],
+    surface: Counts,
     failed: Option<String>,
 }
 
@@ -26,6 +28,8 @@ struct Tally {
     kills: u64,
     before_opened: u64,
     commits: u64,
+    /// Steps over the other kinds, and over whole collections.
+    surface: u64,
     in_flight: u64,
 }
 
@@ -39,10 +43,13 @@ pub(crate) fn run() -> ExitCode {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("db");
         let mut counts = [0; WRITERS as usize];
+        let mut surface = Counts::default();
         for _ in 0..KILLS_PER_DATABASE.min(kills - tally.kills) {
             let said = one_life(&path, &mut chance);
             tally.kills += 1;
-            if let Err(what) = judge(&path, &said, &mut counts, &mut chance, &mut tally) {
+            if let Err(what) =
+                judge(&path, &said, (&mut counts, &mut surface), &mut chance, &mut tally)
+            {
                 failed += 1;
                 tell(&format!("kill {}: {what}\n  the child had said {said:?}", tally.kills));
                 tell(&format!("  the database is kept in {}", dir.keep().display()));
@@ -51,6 +58,7 @@ pub(crate) fn run() -> ExitCode {
         }
         // Later databases are judged anew.
         tally.commits += counts.iter().sum::<u64>();
+        tally.surface += surface.kinds + surface.whole;
     }
     tell(&format!("{tally:?}"));
     tell(&format!("{} kills passed, {failed} failed; DATESTONE_SEED={seed}", tally.kills - failed));
@@ -110,7 +118,7 @@ impl Said {
                 }
             }
             ["failed", ..] => self.failed = Some(line.into()),
-            _ => {}
+            words => drop(self.surface.hear(words)),
         }
     }
 }
@@ -119,7 +127,7 @@ impl Said {
 fn judge(
     path: &Path,
     said: &Said,
-    counts: &mut [u64; WRITERS as usize],
+    (counts, surface): (&mut [u64; WRITERS as usize], &mut Counts),
     chance: &mut Chance,
     tally: &mut Tally,
 ) -> std::result::Result<(), String> {
@@ -128,7 +136,21 @@ fn judge(
     }
     tally.before_opened += u64::from(!said.opened);
     let text = |e: datestone::Error| e.to_string();
+    // What a reader sees of it, without a lock and before anything is mended, is what is there.
+    let seen = Datestone::open_read_only_with(path, Options { background_threads: 0, ..options() });
+    let seen = match seen {
+        Ok(reader) => Some(reader.collections()),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(e) => return Err(format!("open to read: {e}")),
+    };
     let db = Datestone::open_with(path, options()).map_err(|e| format!("open: {e}"))?;
+    let frontiers = |all: Vec<CollectionInfo>| -> Vec<_> {
+        all.into_iter().map(|info| (info.name, info.since, info.upper)).collect()
+    };
+    if seen.is_some_and(|seen| frontiers(seen) != frontiers(db.collections())) {
+        return Err("a reader sees something else".into());
+    }
+    *surface = check_surface(&db, path, &said.surface, surface).map_err(text)??;
     for (writer, before) in (0..).zip(counts.iter_mut()) {
         let (a, b) = (chance.next_u64(), chance.next_u64());
         let times = move |first: u64, last: u64| {
