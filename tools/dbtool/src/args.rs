@@ -129,6 +129,14 @@ pub(crate) enum Command {
         /// The dump, plain or .zst; - is stdin
         file: PathBuf,
     },
+    /// Brings every file to the format that this build writes, and checks the database
+    Upgrade {
+        /// The database's directory
+        db: PathBuf,
+        /// Does it; without, the plan is printed
+        #[arg(long)]
+        commit: bool,
+    },
     /// Lists all options: what they are, what they may be, what they are for
     Config,
     /// Writes completions for a shell
@@ -181,6 +189,7 @@ impl Command {
             Self::ImportGit(_) => "import-git",
             Self::Inspect(_) => "inspect",
             Self::CheckDump { .. } => "check-dump",
+            Self::Upgrade { .. } => "upgrade",
             Self::Config => "config",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",

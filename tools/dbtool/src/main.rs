@@ -80,6 +80,7 @@ fn run(args: Args) -> Result<()> {
         Command::ImportGit(args) => commands::import_git::run(&global, &args),
         Command::Inspect(what) => commands::inspect::run(&global, &what),
         Command::CheckDump { file } => commands::check_dump::run(&global, &file),
+        Command::Upgrade { db, commit } => commands::upgrade::run(&global, &db, commit),
         Command::Config => commands::config::run(&global),
         Command::Completions { shell } => commands::shell::completions(shell),
         Command::Man { of } => commands::shell::man(of.as_deref()),

@@ -26,6 +26,7 @@ pub(crate) mod shell;
 pub(crate) mod space;
 pub(crate) mod stat;
 pub(crate) mod tail;
+pub(crate) mod upgrade;
 pub(crate) mod verify;
 
 use crate::args::Global;

@@ -145,6 +145,22 @@ fn backups_are_taken_kept_and_restored() {
 }
 
 #[test]
+fn upgrading_changes_no_contents() {
+    let place = Place::with_fruit();
+    let dump = place.stdout("dump db");
+    let told = |line: &str| String::from_utf8(place.stdout(line)).unwrap();
+    let plan = told("upgrade db -q --format jsonl");
+    assert!(
+        plan.starts_with("{\"format_version\":1,") && plan.ends_with("\"done\":\"false\"}\n"),
+        "{plan}"
+    );
+    let done = told("upgrade db --commit -q --format jsonl");
+    assert!(done.ends_with("\"done\":\"true\"}\n"), "{done}");
+    assert!(place.stdout("dump db") == dump);
+    place.run("upgrade nowhere --commit").code(3);
+}
+
+#[test]
 fn space_is_told_by_collection_and_holder() {
     let place = Place::with_fruit();
     place.run("compact db fruit -q").success();
