@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 #[must_use = "a commit does nothing until it is run"]
 pub struct Commit {
-    db: Db,
+    pub(crate) db: Db,
     commit: Result<EngineCommit>,
     durability: Durability,
     /// A writer's name and the token of the commit.

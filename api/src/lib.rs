@@ -85,6 +85,7 @@ mod snapshot;
 mod streaming;
 mod subscription;
 mod table;
+mod ticket;
 mod transaction;
 
 pub use backups::Backups;
@@ -118,4 +119,5 @@ pub use snapshot::Snapshot;
 pub use streaming::{HoldInfo, ReadHold};
 pub use subscription::{Event, OwnedUpdate, Subscription, UpdateBatch};
 pub use table::{Table, TableRow, TableRows, TableSnapshot, TimedTable};
+pub use ticket::Ticket;
 pub use transaction::Transaction;

@@ -37,6 +37,7 @@ mod reads;
 mod retention;
 mod space;
 mod subscriptions;
+mod syncer;
 mod writer;
 
 pub use books::{BOOKS, DurableHold, Loosened};

@@ -24,6 +24,7 @@
 //! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
 //! | `read_only` | a database that is read while somebody else writes it |
 //! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
+//! | `tickets` | commits whose durability is waited for without a thread |
 //! | `tidy` | layers, hollow assertions and plain sources |
 
 #[cfg(test)]
@@ -68,6 +69,8 @@ mod salvage;
 mod streaming;
 #[cfg(test)]
 mod surgery;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::Committed;
 use super::retention::Policies;
+use super::syncer::Syncer;
 use crate::admission::{Admission, Promise};
 use crate::collection::Change;
 use crate::commit::{Commit, Reads};
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     pub(super) named: Mutex<BTreeMap<Vec<u8>, ReadHold>>,
     /// How much collections keep by themselves. Lock order: after the leader.
     pub(super) policies: Mutex<Policies>,
+    pub(super) syncer: Arc<Syncer>,
 }
 
 /// What only the leader of a group of commits, or who keeps it out, may touch.
@@ -93,6 +95,7 @@ impl Writer {
             lock: Mutex::new(Some(lock)),
             named: Mutex::new(BTreeMap::new()),
             policies: Mutex::default(),
+            syncer: Arc::default(),
         })
     }
 
@@ -147,8 +150,10 @@ impl Writer {
     pub(super) fn close(&self) -> Result<()> {
         self.worker.stop();
         super::join(&self.threads)?;
+        self.syncer.stop()?;
         let closed = self.leader.lock().wal.close();
         *self.lock.lock() = None;
+        self.syncer.wake_all();
         closed
     }
 
