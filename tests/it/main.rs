@@ -7,6 +7,7 @@
 //! | `kinds` | tables and logs agree with plain maps |
 //! | `merge_under_way` | what may happen between two steps of a merge |
 //! | `memory` | limits of memory and log hold while much more goes through |
+//! | `mixed` | all kinds and operations in one random history agree with plain maps and lists |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
@@ -55,6 +56,8 @@ mod kinds;
 mod memory;
 #[cfg(test)]
 mod merge_under_way;
+#[cfg(test)]
+mod mixed;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
