@@ -353,10 +353,13 @@ impl Db {
                 let what = format!("collection '{name}' is a log, whose events are dense");
                 return Err(Error::invalid(what));
             }
-            let mut erased = erase(&writer.shared, id, kind, range, leader.state.last_seqno)?;
+            // The mark of a clean shutdown has a seqno too, and goes with its file.
+            let last = leader.wal.last_seqno();
+            leader.state.last_seqno = last;
+            let mut erased = erase(&writer.shared, id, kind, range, last)?;
             // All commits are in segments: no file of the log is needed.
             leader.wal.renew()?;
-            writer.wal.release(leader.wal.last_seqno())?;
+            writer.wal.release(last)?;
             erased.wal_files = writer.wal.remove_spares()?;
             Ok(erased)
         })
