@@ -1,12 +1,13 @@
 //! What a reader sees of a database that nobody has opened since the kill, and what it shows when it
 //! is opened: the same.
 
-use crate::actor::{Outcome, Row, difference, updates, wrong};
+use crate::actor::{Outcome, Row, difference, ts, updates, wrong};
 use datestone::{Datestone, ErrorKind, Kind, Options};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Updates by collection, with its upper.
+/// Updates, since and upper, by collection.
+#[derive(Default)]
 pub(crate) struct Seen {
     since: BTreeMap<String, u64>,
     upper: BTreeMap<String, u64>,
@@ -14,17 +15,24 @@ pub(crate) struct Seen {
 }
 
 fn see(db: &Datestone) -> Outcome<Seen> {
-    let (mut since, mut upper) = (BTreeMap::new(), BTreeMap::new());
-    let mut all = BTreeMap::new();
+    let mut seen = Seen::default();
     for info in db.collections() {
-        since.insert(info.name.clone(), crate::actor::ts(info.since));
+        let collection = db.find(&info.name)?;
+        // A policy may have it forget more in the background: the times are those of one since.
+        let (since, updates) = loop {
+            let (since, updates) = (collection.since()?, updates(&collection)?);
+            if collection.since()? == since {
+                break (since, updates);
+            }
+        };
+        seen.since.insert(info.name.clone(), ts(since));
         // The clock may go on while a database is opened.
         if info.kind != Kind::ClockTable {
-            upper.insert(info.name.clone(), crate::actor::ts(info.upper));
+            seen.upper.insert(info.name.clone(), ts(info.upper));
         }
-        all.insert(info.name.clone(), updates(&db.find(&info.name)?)?);
+        seen.updates.insert(info.name, updates);
     }
-    Ok(Seen { since, upper, updates: all })
+    Ok(seen)
 }
 
 /// What a reader sees; `None` when there is no database.
@@ -49,8 +57,8 @@ impl Seen {
                 wrong!("{name}: since {since}, a reader saw {:?}", self.since.get(name));
             }
             let mut seen: BTreeMap<(Row, u64), i64> = BTreeMap::new();
-            for ((row, ts), diff) in self.updates.get(name).into_iter().flatten() {
-                *seen.entry((row.clone(), *ts.max(since))).or_default() += diff;
+            for ((row, time), diff) in self.updates.get(name).into_iter().flatten() {
+                *seen.entry((row.clone(), *time.max(since))).or_default() += diff;
             }
             seen.retain(|_, diff| *diff != 0);
             let found = opened.updates.get(name).cloned().unwrap_or_default();
