@@ -5,7 +5,7 @@ use crate::actor::{
     Actor, Contents, Known, Outcome, Stage, Step, contents, key_of, require_same, there, ts, val,
     wrong,
 };
-use datestone::{Collection, Datestone, DurableHoldInfo, Retention};
+use datestone::{Collection, Datestone, DurableHoldInfo, ErrorKind, Frontier, Retention};
 
 const HELD: &str = "held";
 const HOLD: &str = "keeper";
@@ -17,12 +17,20 @@ fn growing(as_of: u64) -> Contents {
 
 /// Whether each readable time, of a sample, has what it should.
 fn check_growing(collection: &Collection, chance: u64) -> Outcome<()> {
+    // A policy may have it forget more in the background, until it is held.
+    let hold = loop {
+        match collection.hold(ts(collection.since()?), "a check") {
+            Err(e) if e.kind() == ErrorKind::Compacted => {}
+            hold => break hold?,
+        }
+    };
     let (since, upper) = (ts(collection.since()?), ts(collection.upper()?));
     let Some(last) = upper.checked_sub(1).filter(|last| since <= *last) else { return Ok(()) };
     for as_of in [since, last, since + chance % (last - since + 1)] {
         let what = format!("{} as of {as_of}, since {since}", collection.name());
         require_same(what, &contents(collection, as_of)?, &growing(as_of))?;
     }
+    drop(hold);
     Ok(())
 }
 
@@ -99,13 +107,13 @@ impl Actor for Presser {
         let db = stage.db.clone();
         let collection = db.collection(HELD)?;
         Ok(Box::new(move |n| {
-            if n % 8 == 0 && hold_of(&db)?.is_some() {
-                return Ok(ts(collection.compact_below(collection.upper()?)?));
-            }
             if n % 32 == 5 {
                 collection.compact()?;
             }
-            Ok(ts(collection.since()?))
+            // Without a hold there would be nothing left to hold.
+            let held = hold_of(&db)?.is_some();
+            let asked = if held { collection.upper()? } else { Frontier::at(0) };
+            Ok(ts(collection.compact_below(asked)?))
         }))
     }
 
