@@ -355,15 +355,14 @@ impl Db {
                 let what = format!("collection '{name}' is a log, whose events are dense");
                 return Err(Error::invalid(what));
             }
-            // The mark of an earlier session's end has a seqno too, in a file that goes.
-            leader.state.last_seqno = leader.wal.last_seqno();
-            let mut erased = erase(&writer.shared, id, kind, range, leader.state.last_seqno)?;
-            // All commits are in segments: no file of the log is needed. The spares go first, so that
-            // the next file is a new one, and not one of them with old frames behind its header.
-            erased.wal_files = writer.wal.remove_spares()?;
+            // The mark of a clean shutdown has a seqno too, and goes with its file.
+            let last = leader.wal.last_seqno();
+            leader.state.last_seqno = last;
+            let mut erased = erase(&writer.shared, id, kind, range, last)?;
+            // All commits are in segments: no file of the log is needed.
             leader.wal.renew()?;
-            writer.wal.release(leader.wal.last_seqno())?;
-            erased.wal_files += writer.wal.remove_spares()?;
+            writer.wal.release(last)?;
+            erased.wal_files = writer.wal.remove_spares()?;
             Ok(erased)
         })
     }

@@ -1,14 +1,16 @@
-//! The process that is killed: it writes for ever and tells of every commit that was acknowledged.
+//! The process that is killed: its actors make steps for ever, each in a thread of its own, and tell
+//! of every one that was acknowledged.
 
-use crate::ledger::{WRITERS, add, names};
-use crate::surface;
-use datestone::{Collection, Datestone, Options, Result};
+use crate::actor::{Actor, Outcome, Stage, Wrong, actors};
+use datestone::{Datestone, Options};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Where the child's database is; says that this process is the child.
-pub(crate) const DIR_VARIABLE: &str = "DATESTONE_CRASH_CHILD_DIR";
+/// Where the child is at work; says that this process is the child.
+pub(crate) const PLACE_VARIABLE: &str = "DATESTONE_CRASH_CHILD_PLACE";
+/// Which actors there are, each with the steps that it has made: `name=count name=count`.
+pub(crate) const ACTORS_VARIABLE: &str = "DATESTONE_CRASH_CHILD_ACTORS";
 
 /// The smallest memtables and log files, so that flushes, merges and rotations are always near.
 pub(crate) fn options() -> Options {
@@ -20,12 +22,12 @@ pub(crate) fn options() -> Options {
     }
 }
 
-pub(crate) fn run(dir: &Path) -> ExitCode {
+pub(crate) fn run(place: &Path) -> ExitCode {
     say("begun");
-    match write_for_ever(dir) {
+    match act_for_ever(place) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            say(&format!("failed {e}"));
+        Err(Wrong(what)) => {
+            say(&format!("failed {what}"));
             ExitCode::FAILURE
         }
     }
@@ -40,41 +42,36 @@ fn say(line: &str) {
     }
 }
 
-fn write_for_ever(dir: &Path) -> Result<()> {
-    let db = Datestone::open_with(dir, options())?;
+fn act_for_ever(place: &Path) -> Outcome<()> {
+    let db = Datestone::open_with(place.join("db"), options())?;
+    let stage = Stage { db, place: place.into() };
     say("opened");
-    // Whoever fails says so at once: the others go on.
-    let tell = |outcome: Result<()>| {
-        if let Err(e) = outcome {
-            say(&format!("failed {e}"));
-        }
-    };
+    let told = std::env::var(ACTORS_VARIABLE).unwrap_or_default();
+    let all = actors();
     std::thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let db = &db;
-            scope.spawn(move || tell(write(db, writer)));
+        for part in told.split_whitespace() {
+            let (name, count) = part.split_once('=').expect("a name and a count");
+            let count: u64 = count.parse().expect("a count is a number");
+            let actor = all.iter().find(|actor| actor.name() == name).expect("an actor");
+            let stage = &stage;
+            scope.spawn(move || {
+                let Err(Wrong(what)) = act(&**actor, stage, count);
+                // At once: the others would go on for ever.
+                say(&format!("failed {}: {what}", actor.name()));
+                std::process::exit(1);
+            });
         }
-        scope.spawn(|| tell(surface::kinds(&db, say)));
-        scope.spawn(|| tell(surface::copier(&db)));
-        scope.spawn(|| tell(surface::whole(&db, dir, say)));
     });
     Ok(())
 }
 
-fn write(db: &Datestone, writer: u64) -> Result<()> {
-    let [left, right] = names(writer);
-    let sides: [Collection; 2] = [db.collection(&left)?, db.collection(&right)?];
-    for n in sides[0].upper()?.ts().unwrap_or(0).. {
-        add(db.commit(), writer, &sides, n).run()?;
-        say(&format!("ack {writer} {n}"));
-        match n % 50 {
-            13 => db.flush()?,
-            31 => sides[0].compact()?,
-            // A collection that comes and goes.
-            40 => drop(db.collection("passing")?),
-            47 => drop(db.drop_collection("passing")?),
-            _ => {}
-        }
+fn act(actor: &dyn Actor, stage: &Stage, count: u64) -> Outcome<std::convert::Infallible> {
+    let name = actor.name();
+    let mut step = actor.begin(stage, count)?;
+    let mut n = actor.first(count);
+    loop {
+        let mark = step(n)?;
+        say(&format!("ack {name} {n} {mark}"));
+        n += 1;
     }
-    Ok(())
 }

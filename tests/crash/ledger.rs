@@ -1,152 +1,111 @@
-//! What the commits of the child are, and so what the database holds after so many of them.
-//!
-//! Each writer has two collections. Its commit `n` gives both their rows of time `n`, takes away
-//! those of time `n - WINDOW`, puts a row ahead to time `n + AHEAD`, and moves both uppers to
-//! `n + 1`; now and then it raises since, or does something to a collection that comes and goes.
+//! What the supervisor knows: of each actor, the steps that must be there.
 
-use datestone::{Collection, Commit, Datestone, Error, ErrorKind, Frontier, Result};
+use crate::actor::{Actor, Known, Stage, Wrong, actors};
+use datestone_tests::seed::Chance;
 use std::collections::BTreeMap;
 
-/// Threads of the child that write.
-pub(crate) const WRITERS: u64 = 3;
-/// Times that a row lives.
-const WINDOW: u64 = 60;
-/// How far ahead of upper a commit writes.
-const AHEAD: u64 = 4;
+/// Marks that are remembered, of the last steps.
+const MARKS_MAX: usize = 64;
 
-/// The collections of a writer.
-pub(crate) fn names(writer: u64) -> [String; 2] {
-    [format!("left-{writer}"), format!("right-{writer}")]
+/// What a child said before it was killed.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) opened: bool,
+    /// By actor, the steps acknowledged with their marks.
+    steps: BTreeMap<String, BTreeMap<u64, u64>>,
+    pub(crate) failed: Option<String>,
 }
 
-/// Sides differ in their values, so that rows in the wrong place are seen.
-#[derive(Clone, Copy)]
-pub(crate) enum Side {
-    Left,
-    Right,
-}
-
-pub(crate) const SIDES: [Side; 2] = [Side::Left, Side::Right];
-
-type Row = (Vec<u8>, Vec<u8>);
-
-/// The rows that commit `n` brings at time `n`.
-fn rows(writer: u64, side: Side, n: u64) -> Vec<Row> {
-    let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20) ^ writer;
-    let count = 1 + mixed % 6;
-    (0..count)
-        .map(|row| {
-            let key = format!("{:02}-{n:06}-{row}", mixed % 50).into_bytes();
-            let fill = match side {
-                Side::Left => b'l',
-                Side::Right => b'r',
-            };
-            let len = if n % 37 == 5 && row == 0 { 20_000 } else { (mixed >> 8) % 400 };
-            (key, vec![fill; len as usize])
-        })
-        .collect()
-}
-
-/// The row that commit `n` writes ahead.
-fn ahead(n: u64) -> Row {
-    (format!("ahead-{n:06}").into_bytes(), Vec::new())
-}
-
-/// The since of a writer's collections after `count` commits.
-pub(crate) fn since(count: u64) -> u64 {
-    let last = count / 16 * 16;
-    last.saturating_sub(20)
-}
-
-/// Adds what commit `n` of a writer does.
-pub(crate) fn add(commit: Commit, writer: u64, sides: &[Collection; 2], n: u64) -> Commit {
-    let mut commit = commit;
-    for (side, collection) in SIDES.into_iter().zip(sides) {
-        let mut updates: Vec<(Row, u64, i64)> = Vec::new();
-        updates.extend(rows(writer, side, n).into_iter().map(|row| (row, n, 1)));
-        if let Some(old) = n.checked_sub(WINDOW) {
-            updates.extend(rows(writer, side, old).into_iter().map(|row| (row, n, -1)));
-        }
-        let now = updates.iter().map(|((key, val), ts, diff)| (&key[..], &val[..], *ts, *diff));
-        commit = commit.compare_and_append(collection, now, n, n + 1);
-        let (key, val) = ahead(n);
-        commit = commit.append(collection, [(&key[..], &val[..], n + AHEAD, 1)]);
-        if let Some((key, val)) = n.checked_sub(WINDOW).map(ahead) {
-            commit = commit.append(collection, [(&key[..], &val[..], n + AHEAD, -1)]);
-        }
-        if since(n + 1) > since(n) {
-            commit = commit.compact_below(collection, since(n + 1));
+impl Said {
+    pub(crate) fn hear(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["opened"] => self.opened = true,
+            ["ack", actor, n, mark] => {
+                if let (Ok(n), Ok(mark)) = (n.parse(), mark.parse()) {
+                    self.steps.entry((*actor).to_owned()).or_default().insert(n, mark);
+                }
+            }
+            ["failed", ..] => self.failed = Some(line.into()),
+            _ => {}
         }
     }
-    commit
-}
 
-/// The contents of a collection at `as_of`.
-fn contents(writer: u64, side: Side, as_of: u64) -> BTreeMap<Row, i64> {
-    let first = (as_of + 1).saturating_sub(WINDOW);
-    let now = (first..=as_of).flat_map(|n| rows(writer, side, n));
-    let ahead = as_of.checked_sub(AHEAD).map(|last| {
-        let first = (last + 1).saturating_sub(WINDOW);
-        (first..=last).map(ahead)
-    });
-    now.chain(ahead.into_iter().flatten()).map(|row| (row, 1)).collect()
-}
-
-/// How many commits of a writer the database has, all of them whole.
-///
-/// # Errors
-/// What reading returns; text for what is wrong.
-pub(crate) fn check(
-    db: &Datestone,
-    writer: u64,
-    times: impl Fn(u64, u64) -> Vec<u64>,
-) -> Result<std::result::Result<u64, String>> {
-    let mut counts = Vec::new();
-    for (side, name) in SIDES.into_iter().zip(names(writer)) {
-        let collection = match db.find(&name) {
-            Ok(collection) => collection,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                counts.push(0);
-                continue;
-            }
-            Err(e) => return Err(e),
+    /// The last step of each actor, in words.
+    pub(crate) fn last(&self) -> String {
+        let last = |(actor, steps): (&String, &BTreeMap<u64, u64>)| {
+            steps.last_key_value().map(|(n, mark)| format!("{actor} {n} ({mark})"))
         };
-        let upper = collection.upper()?.ts().unwrap_or(u64::MAX);
-        counts.push(upper);
-        if collection.since()? != Frontier::at(since(upper)) {
-            return Ok(Err(format!("{name}: since {} after {upper} commits", collection.since()?)));
-        }
-        let Some(last) = upper.checked_sub(1) else { continue };
-        for as_of in times(since(upper), last) {
-            if let Some(what) = difference(&collection, as_of, &contents(writer, side, as_of))? {
-                return Ok(Err(format!("{name} as of {as_of}, upper {upper}: {what}")));
-            }
-        }
-    }
-    match counts.as_slice() {
-        [left, right] if left == right => Ok(Ok(*left)),
-        _ => Ok(Err(format!("half a commit of writer {writer}: {counts:?}"))),
+        let last: Vec<String> = self.steps.iter().filter_map(last).collect();
+        format!("opened: {}, failed: {:?}, {}", self.opened, self.failed, last.join(", "))
     }
 }
 
-fn difference(
-    collection: &Collection,
-    as_of: u64,
-    wanted: &BTreeMap<Row, i64>,
-) -> std::result::Result<Option<String>, Error> {
-    let snapshot = collection.snapshot(as_of)?;
-    let mut found = BTreeMap::new();
-    for row in snapshot.iter() {
-        let row = row?;
-        if found.insert((row.key, row.val), row.diff).is_some() {
-            return Ok(Some("a row comes twice".into()));
-        }
+/// The steps of one database.
+pub(crate) struct Ledger {
+    actors: Vec<Box<dyn Actor>>,
+    known: Vec<Known>,
+}
+
+/// What all kills together did to an actor.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    pub(crate) steps: u64,
+    /// Kills that hit a step which was there nevertheless.
+    pub(crate) in_flight: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        let actors = actors();
+        let known = vec![Known::default(); actors.len()];
+        Self { actors, known }
     }
-    let missing = wanted.iter().find(|(row, diff)| found.get(row) != Some(diff));
-    let foreign = found.iter().find(|(row, diff)| wanted.get(row) != Some(diff));
-    let key = |row: Option<(&Row, &i64)>| row.map(|(row, _)| row.0.escape_ascii().to_string());
-    match (key(missing), key(foreign)) {
-        (None, None) => Ok(None),
-        (missing, foreign) => Ok(Some(format!("missing {missing:?}, not expected {foreign:?}"))),
+
+    /// Chooses who acts in the next life, few enough for each to get far. The first one always does.
+    pub(crate) fn cast(&mut self, chance: &mut Chance) -> String {
+        let often = 2 + chance.below(3);
+        let mut cast = Vec::new();
+        for (index, (actor, known)) in self.actors.iter().zip(&mut self.known).enumerate() {
+            known.active = index == 0 || chance.one_in(often);
+            if known.active {
+                cast.push(format!("{}={}", actor.name(), known.count));
+            }
+        }
+        cast.join(" ")
+    }
+
+    /// Compares what is left with what must be there, and remembers what was found.
+    pub(crate) fn judge(
+        &mut self,
+        stage: &Stage,
+        said: &Said,
+        chance: &mut Chance,
+        tally: &mut BTreeMap<String, Count>,
+    ) -> Result<(), Wrong> {
+        for (actor, known) in self.actors.iter().zip(&mut self.known) {
+            let name = actor.name();
+            let before = known.count;
+            known.chance = chance.next_u64();
+            known.marks.extend(said.steps.get(&name).into_iter().flatten());
+            while known.marks.len() > MARKS_MAX {
+                known.marks.pop_first();
+            }
+            let acknowledged = known.marks.last_key_value().map_or(0, |(n, _)| n + 1);
+            known.acknowledged = acknowledged;
+            known.count = before.max(acknowledged);
+            // The step that the kill has hit.
+            let most = known.count + u64::from(known.active || before == 0);
+            let wrong = |what: String| Wrong(format!("{name}: {what}"));
+            let found = actor.check(stage, known).map_err(|Wrong(what)| wrong(what))?;
+            if found < known.count || found > most {
+                return Err(wrong(format!("{found} steps, {} are known", known.count)));
+            }
+            let count = tally.entry(name).or_default();
+            count.steps += found - before;
+            count.in_flight += found - known.count;
+            known.count = found;
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! Starts the child, kills it, and judges what it leaves.
 
-use crate::child::{DIR_VARIABLE, options};
-use crate::ledger::{WRITERS, check};
-use crate::surface::{Counts, check as check_surface};
-use datestone::{CollectionInfo, Datestone, ErrorKind, Options, Result, VerifyDepth};
+use crate::actor::{Outcome, Stage, Wrong};
+use crate::child::{ACTORS_VARIABLE, PLACE_VARIABLE, options};
+use crate::ledger::{Count, Ledger, Said};
+use crate::twin;
+use datestone::{Datestone, VerifyDepth};
 use datestone_tests::seed::{Chance, count, seed};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -12,25 +14,13 @@ use std::process::{Child, Command, ExitCode, Stdio};
 /// Kills after which a new database is begun, so that creation is killed too.
 const KILLS_PER_DATABASE: u64 = 12;
 
-/// What a child said before it was killed.
-#[derive(Debug, Default)]
-struct Said {
-    opened: bool,
-    /// By writer, the last commit acknowledged.
-    acknowledged: [Option<u64>; WRITERS as usize],
-    surface: Counts,
-    failed: Option<String>,
-}
-
 /// What all kills together did, for the summary.
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
     before_opened: u64,
-    commits: u64,
-    /// Steps over the other kinds, and over whole collections.
-    surface: u64,
-    in_flight: u64,
+    read_first: u64,
+    actors: BTreeMap<String, Count>,
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -40,30 +30,53 @@ pub(crate) fn run() -> ExitCode {
     let mut tally = Tally::default();
     let mut failed = 0;
     while tally.kills < kills && failed == 0 {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("db");
-        let mut counts = [0; WRITERS as usize];
-        let mut surface = Counts::default();
+        let dir = new_place(&mut chance);
+        let mut ledger = Ledger::new();
         for _ in 0..KILLS_PER_DATABASE.min(kills - tally.kills) {
-            let said = one_life(&path, &mut chance);
+            let cast = ledger.cast(&mut chance);
+            let said = one_life(dir.path(), &cast, &mut chance);
             tally.kills += 1;
-            if let Err(what) =
-                judge(&path, &said, (&mut counts, &mut surface), &mut chance, &mut tally)
-            {
+            let judged = judge(dir.path(), &said, &mut ledger, &mut chance, &mut tally);
+            if let Err(Wrong(what)) = judged {
                 failed += 1;
-                tell(&format!("kill {}: {what}\n  the child had said {said:?}", tally.kills));
+                tell(&format!("kill {}: {what}\n  cast: {cast}", tally.kills));
+                tell(&format!("  the child had said {}", said.last()));
                 tell(&format!("  the database is kept in {}", dir.keep().display()));
                 break;
             }
         }
-        // Later databases are judged anew.
-        tally.commits += counts.iter().sum::<u64>();
-        tally.surface += surface.kinds + surface.whole;
     }
-    tell(&format!("{tally:?}"));
-    tell(&format!("{} kills passed, {failed} failed; DATESTONE_SEED={seed}", tally.kills - failed));
-    let enough = kills < 50 || (tally.before_opened > 0 && tally.commits > kills);
+    let sum = |part: fn(&Count) -> u64| tally.actors.values().map(part).sum::<u64>();
+    let (steps, in_flight) = (sum(|count| count.steps), sum(|count| count.in_flight));
+    let each = |(name, count): (&String, &Count)| {
+        format!("{name} {}+{}", count.steps - count.in_flight, count.in_flight)
+    };
+    let each: Vec<String> = tally.actors.iter().map(each).collect();
+    tell(&format!("steps acknowledged + in flight: {}", each.join(", ")));
+    tell(&format!(
+        "{} kills passed, {failed} failed; {} before the database was open, {} read before it was \
+         opened; {steps} steps, {in_flight} of them in flight; DATESTONE_SEED={seed}",
+        tally.kills - failed,
+        tally.before_opened,
+        tally.read_first,
+    ));
+    let everybody = tally.actors.values().all(|count| count.steps > 0);
+    let enough = kills < 50 || (tally.before_opened > 0 && tally.read_first > 0 && everybody);
     if failed == 0 && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A directory for a database and its copies: in memory where the system has such directories, as a
+/// kill leaves what was written whether it was synced or not; some of the time on disk, where syncs
+/// take their time and kills hit them.
+fn new_place(chance: &mut Chance) -> tempfile::TempDir {
+    let in_memory = Path::new("/dev/shm");
+    if !chance.one_in(4)
+        && in_memory.is_dir()
+        && let Ok(dir) = tempfile::tempdir_in(in_memory)
+    {
+        return dir;
+    }
+    tempfile::tempdir().expect("a temporary directory")
 }
 
 fn tell(line: &str) {
@@ -72,10 +85,11 @@ fn tell(line: &str) {
 }
 
 /// Starts a child and kills it after a random number of lines and a random delay.
-fn one_life(path: &Path, chance: &mut Chance) -> Said {
+fn one_life(place: &Path, cast: &str, chance: &mut Chance) -> Said {
     let program = std::env::current_exe().expect("this program has a path");
     let mut child: Child = Command::new(program)
-        .env(DIR_VARIABLE, path)
+        .env(PLACE_VARIABLE, place)
+        .env(ACTORS_VARIABLE, cast)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the child starts");
@@ -85,8 +99,8 @@ fn one_life(path: &Path, chance: &mut Chance) -> Said {
         0 => 0,
         1 => 1,
         2 => 2,
-        3 => 2 + chance.below(200),
-        _ => 2 + chance.below(80),
+        3 => 2 + chance.below(400),
+        _ => 2 + chance.below(100),
     };
     let mut said = Said::default();
     for _ in 0..patience {
@@ -107,75 +121,34 @@ fn one_life(path: &Path, chance: &mut Chance) -> Said {
     said
 }
 
-impl Said {
-    fn hear(&mut self, line: &str) {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words.as_slice() {
-            ["opened"] => self.opened = true,
-            ["ack", writer, n] => {
-                if let (Ok(writer), Ok(n)) = (writer.parse::<usize>(), n.parse()) {
-                    self.acknowledged[writer] = Some(n);
-                }
-            }
-            ["failed", ..] => self.failed = Some(line.into()),
-            words => drop(self.surface.hear(words)),
-        }
-    }
-}
-
-/// Opens what is left and compares it; `counts` are the commits known so far.
+/// Opens what is left and compares it.
 fn judge(
-    path: &Path,
+    place: &Path,
     said: &Said,
-    (counts, surface): (&mut [u64; WRITERS as usize], &mut Counts),
+    ledger: &mut Ledger,
     chance: &mut Chance,
     tally: &mut Tally,
-) -> std::result::Result<(), String> {
+) -> Outcome<()> {
     if let Some(failed) = &said.failed {
-        return Err(format!("the child failed by itself: {failed}"));
+        return Err(Wrong(format!("the child failed by itself: {failed}")));
     }
     tally.before_opened += u64::from(!said.opened);
-    let text = |e: datestone::Error| e.to_string();
-    // What a reader sees of it, without a lock and before anything is mended, is what is there.
-    let seen = Datestone::open_read_only_with(path, Options { background_threads: 0, ..options() });
-    let seen = match seen {
-        Ok(reader) => Some(reader.collections()),
-        Err(e) if e.kind() == ErrorKind::NotFound => None,
-        Err(e) => return Err(format!("open to read: {e}")),
-    };
-    let db = Datestone::open_with(path, options()).map_err(|e| format!("open: {e}"))?;
-    let frontiers = |all: Vec<CollectionInfo>| -> Vec<_> {
-        all.into_iter().map(|info| (info.name, info.since, info.upper)).collect()
-    };
-    if seen.is_some_and(|seen| frontiers(seen) != frontiers(db.collections())) {
-        return Err("a reader sees something else".into());
+    let path = place.join("db");
+    let seen = if chance.one_in(3) { twin::read_only(&path)? } else { None };
+    let db = Datestone::open_with(&path, options()).map_err(|e| Wrong(format!("open: {e}")))?;
+    if let Some(seen) = seen {
+        tally.read_first += 1;
+        seen.compare(&db)?;
     }
-    *surface = check_surface(&db, path, &said.surface, surface).map_err(text)??;
-    for (writer, before) in (0..).zip(counts.iter_mut()) {
-        let (a, b) = (chance.next_u64(), chance.next_u64());
-        let times = move |first: u64, last: u64| {
-            let span = last.saturating_sub(first) + 1;
-            vec![first, last, first + a % span, first + b % span]
-        };
-        let found = check(&db, writer, times).map_err(text)??;
-        let acknowledged = said.acknowledged[writer as usize].map_or(*before, |n| n + 1);
-        if found < acknowledged || found > acknowledged + 1 {
-            return Err(format!(
-                "writer {writer}: {found} commits, {acknowledged} were acknowledged"
-            ));
-        }
-        tally.in_flight += found - acknowledged;
-        *before = found;
+    let stage = Stage { db, place: place.into() };
+    ledger.judge(&stage, said, chance, &mut tally.actors)?;
+    let report = stage.db.verify(VerifyDepth::Full, |_, _| {})?;
+    if let Some(damage) = report.damage.first() {
+        return Err(Wrong(format!("verify: {damage}")));
     }
-    verify(&db).map_err(text)?.map_or(Ok(()), Err)?;
     // Half of the time the database is closed, half of the time merely left.
     if chance.one_in(2) {
-        db.close().map_err(text)?;
+        stage.db.close()?;
     }
     Ok(())
-}
-
-fn verify(db: &Datestone) -> Result<Option<String>> {
-    let report = db.verify(VerifyDepth::Full, |_, _| {})?;
-    Ok(report.damage.first().map(|damage| format!("verify: {damage}")))
 }

@@ -99,6 +99,15 @@ pub(super) struct ActiveFile {
     pub(super) len_max: u64,
 }
 
+/// Where the writer's next file comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A spare if there is one: behind its header it has the frames of its last use.
+    SpareOrNew,
+    /// A new file, which has nothing of earlier frames.
+    New,
+}
+
 /// Why the writer got no file.
 pub(super) struct AcquireError {
     pub(super) error: Error,
@@ -224,13 +233,14 @@ impl WalShared {
         &self,
         first: SeqNo,
         len: u64,
+        source: Source,
     ) -> std::result::Result<ActiveFile, AcquireError> {
         let wanted = FRAMES_START.saturating_add(len);
         let (number, spare, slot) = {
             let mut files = self.files.lock();
             let number = files.next_number;
             files.next_number += 1;
-            let fits = wanted <= self.options.file_len;
+            let fits = source == Source::SpareOrNew && wanted <= self.options.file_len;
             let spare = if fits { files.spares.pop() } else { None };
             let slot = spare.as_ref().map_or_else(|| files.take_slot(), |spare| spare.slot);
             (number, spare, slot)
@@ -458,7 +468,7 @@ pub fn create_first(fs: &Arc<dyn Fs>, dir: &Path, database: u128, first: SeqNo) 
     let files = Files { next_number: 1, ..Files::default() };
     let last = SeqNo(first.0.saturating_sub(1));
     let shared = WalShared::new(Arc::clone(fs), dir, database, WalOptions::default(), files, last);
-    shared.acquire(first, 0).map(drop).map_err(|e| e.error)
+    shared.acquire(first, 0, Source::New).map(drop).map_err(|e| e.error)
 }
 
 fn is_gone(removed: &std::io::Result<()>) -> bool {

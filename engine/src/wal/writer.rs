@@ -15,7 +15,7 @@
 //! A fresh file is zeroed a piece ahead of its frames: commits then overwrite, which is faster than
 //! extending, and a full device is noticed before anything depends on it.
 
-use super::files::{ActiveFile, WalShared, write_zeros};
+use super::files::{ActiveFile, Source, WalShared, write_zeros};
 use super::{FRAMES_START, files};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::crc32;
@@ -251,18 +251,18 @@ impl WalWriter {
         Ok(())
     }
 
-    /// Takes another file, so that no file with frames so far is written to any longer, or is the
-    /// newest.
+    /// Takes a new file, so that no file which has ever held a frame is needed any longer: also when
+    /// nothing was appended since the WAL was opened, as the newest file stays until there is another.
     pub fn renew(&mut self) -> Result<()> {
         self.check()?;
-        self.rotate(0)
+        self.rotate(0, Source::New)
     }
 
     /// Makes room for `len` bytes of frames at the end of the active file, or in a new one.
     fn reserve(&mut self, len: u64) -> Result<()> {
         let fits = |active: &ActiveFile| active.end.saturating_add(len) <= active.len_max;
         if !self.active.as_ref().is_some_and(fits) {
-            self.rotate(len)?;
+            self.rotate(len, Source::SpareOrNew)?;
         }
         let Some(active) = &mut self.active else {
             return Err(Error::Internal { what: "no WAL file after rotation".into() });
@@ -280,13 +280,13 @@ impl WalWriter {
     }
 
     /// Seals the active file, durable as it then is, and takes the next one.
-    fn rotate(&mut self, len: u64) -> Result<()> {
+    fn rotate(&mut self, len: u64, source: Source) -> Result<()> {
         self.sync()?;
         if let Some(active) = self.active.take() {
             self.shared.seal(&active, self.last_seqno);
         }
         let next = self.last_seqno.next();
-        match self.shared.acquire(next, len) {
+        match self.shared.acquire(next, len, source) {
             Ok(active) => {
                 self.written = FRAMES_START;
                 self.active = Some(active);
