@@ -62,6 +62,8 @@ mod guides {
     struct Multisets;
     #[doc = include_str!("../../docs/guide/streaming.md")]
     struct Streaming;
+    #[doc = include_str!("../../docs/guide/time-travel.md")]
+    struct TimeTravel;
     #[doc = include_str!("../../docs/guide/operations.md")]
     struct Operations;
 }

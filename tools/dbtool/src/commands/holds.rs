@@ -7,10 +7,10 @@ use crate::exit::Exit;
 use crate::failure::{Failure, InDatabase as _, Result};
 use crate::output::{self, Fact, Facts, Format, OnStdout as _, write_list};
 use crate::store::Store;
-use datestone::{DurableHoldInfo, DurableSubscriptionInfo};
+use datestone::{DurableHoldInfo, DurableSubscriptionInfo, Space};
 use std::io::Write as _;
 
-const NAMES: [&str; 6] = ["name", "what", "collection", "at", "epoch", "owner"];
+const NAMES: [&str; 7] = ["name", "what", "collection", "at", "bytes", "epoch", "owner"];
 
 /// A durable hold or subscription.
 enum Holder {
@@ -33,7 +33,17 @@ impl Holder {
         }
     }
 
-    fn facts(&self) -> Facts {
+    /// Bytes that only this one keeps from being forgotten.
+    fn bytes(&self, space: &Space) -> u64 {
+        let end = match self {
+            Self::Hold(hold) => format!("(durable: {})", hold.name),
+            Self::Subscription(info) => format!("(subscription: {})", info.name),
+        };
+        let mine = space.holders.iter().find(|holder| holder.owner.ends_with(&end));
+        mine.map_or(0, |holder| holder.bytes)
+    }
+
+    fn facts(&self, space: &Space) -> Facts {
         let (collection, at, epoch, owner) = match self {
             Self::Hold(DurableHoldInfo { collection, at, epoch, owner, .. }) => {
                 (collection, at, epoch, owner)
@@ -47,6 +57,7 @@ impl Holder {
             Fact::Text(self.what().into()),
             Fact::Text(collection.clone().unwrap_or_default()),
             Fact::Frontier(*at),
+            Fact::Bytes(self.bytes(space)),
             Fact::Count(*epoch),
             Fact::Text(owner.clone()),
         ];
@@ -88,7 +99,8 @@ pub(crate) fn run(global: &Global, args: &Holds) -> Result<()> {
             }
         }
     }
-    let list: Vec<Facts> = holders.iter().map(Holder::facts).collect();
+    let space = store.db.space().in_database(store.path())?;
+    let list: Vec<Facts> = holders.iter().map(|holder| holder.facts(&space)).collect();
     let mut out = output::stdout();
     let format = global.format.unwrap_or(Format::Table);
     write_list(&mut out, format, &NAMES, &list).and_then(|()| out.flush()).on_stdout()?;

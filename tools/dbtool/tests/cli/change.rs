@@ -205,7 +205,7 @@ fn holds_are_listed_and_released() {
         let fruit = db.find("fruit").unwrap();
         db.durable_hold("report", &fruit, 2, "nightly report").unwrap();
     }
-    let listed = "{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"epoch\":1,\"owner\":\"nightly report\"}\n";
+    let listed = "{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"bytes\":0,\"epoch\":1,\"owner\":\"nightly report\"}\n";
     place.run("holds db --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release report -q --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release other").code(3);
