@@ -1,7 +1,8 @@
 //! Erasure: the rows of a range of keys leave every file, whatever their times.
 //!
 //! Segments that have such keys are written again without them, and removed; then every file of the
-//! log that has ever held anything is removed too. Memory has nothing but what readers hold.
+//! log that has ever held anything is removed too, those that wait for another use before a new one is
+//! taken. Memory has nothing but what readers hold.
 //!
 //! # Crash behaviour
 //! Everything is in segments when it begins. One manifest edit puts the new segments in the place of
@@ -17,9 +18,9 @@ use crate::install::{Shared, Warmth};
 use crate::read::{PartCursor, RangeSpec};
 use crate::segment::{Segment, segment_file_name};
 use crate::types::{CollectionId, Kind, SegmentId, SegmentMeta, SeqNo, TimeWindow};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What an erasure has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub struct Erased {
     pub segments: u64,
     /// Files of the log that were removed.
     pub wal_files: u64,
-    /// Files that go only when the snapshots, iterators or merges that read them do.
+    /// Files with such keys that go only when the snapshots, iterators or merges that read them do; or,
+    /// where the system would not remove one, when the database is opened the next time.
     pub held: Vec<PathBuf>,
 }
 
@@ -46,7 +48,7 @@ pub(crate) fn erase(
     let mut report = Erased::default();
     let mut opened = Vec::new();
     let mut replaced: HashMap<SegmentId, Part> = HashMap::new();
-    let mut old = Vec::new();
+    let mut old = BTreeSet::new();
     let reads = shared.view.catalog.read().reads(id);
     for part in &reads.parts {
         for segment in part.segments.iter() {
@@ -63,7 +65,7 @@ pub(crate) fn erase(
             report.updates += gone;
             report.segments += 1;
             opened.extend(shared.open_new(shared.identity(id, kind), &metas)?);
-            old.push(segment.path().to_owned());
+            old.insert(segment.path().to_owned());
             replaced.insert(key, metas);
         }
     }
@@ -79,8 +81,33 @@ pub(crate) fn erase(
         Ok(Edit { ops: vec![EditOp::Flushed(last_seqno), EditOp::Runs { id, runs }] })
     })?;
     let exists = |path: &PathBuf| shared.view.env.fs.exists(path).unwrap_or(true);
+    old.extend(retired_with(shared, id, range));
     report.held = old.into_iter().filter(exists).collect();
     Ok(report)
+}
+
+/// The files that have keys of the range and that an earlier merge or erasure has replaced already:
+/// whoever reads them keeps them.
+fn retired_with(shared: &Shared, id: CollectionId, range: &RangeSpec) -> Vec<PathBuf> {
+    let retired = shared.installer.lock().retired.clone();
+    let segments = retired.iter().filter_map(Weak::upgrade);
+    // Of a damaged one nothing is known that would speak for it.
+    let has = |segment: &Arc<Segment>| {
+        segment.collection() == id && has_key(segment, range).unwrap_or(true)
+    };
+    segments.filter(has).map(|segment| segment.path().to_owned()).collect()
+}
+
+fn has_key(segment: &Arc<Segment>, range: &RangeSpec) -> Result<bool> {
+    if !overlaps(segment, range)? {
+        return Ok(false);
+    }
+    let mut cursor = segment.cursor(TimeWindow::ALL);
+    match range.first_key() {
+        Some(first) => cursor.seek(&first)?,
+        None => cursor.seek_first()?,
+    }
+    Ok(cursor.valid() && range.contains(cursor.key()))
 }
 
 fn overlaps(segment: &Segment, range: &RangeSpec) -> Result<bool> {

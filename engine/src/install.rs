@@ -18,7 +18,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{CollectionId, Kind, SegmentId, SegmentMeta};
 use crate::view::{OpenSegments, View, read_set, segment_in};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What the parts of a database share that this process writes.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
 pub(crate) struct Installer {
     pub(crate) log: ManifestLog,
     pub(crate) open: OpenSegments,
+    /// Segments that the manifest does not name any more, as long as somebody may read them.
+    pub(crate) retired: Vec<Weak<Segment>>,
 }
 
 /// How warm the data of a new segment is.
@@ -159,14 +161,16 @@ impl Installer {
 
     /// Lets go of segments that the manifest does not name any more (invariant 2).
     fn retire(&mut self) {
-        let state = self.log.state();
-        self.open.retain(|id, segment| {
-            let live = state.has_segment(*id);
+        let Self { log, open, retired } = self;
+        open.retain(|id, segment| {
+            let live = log.state().has_segment(*id);
             if !live {
                 segment.mark_obsolete();
+                retired.push(Arc::downgrade(segment));
             }
             live
         });
+        retired.retain(|segment| segment.strong_count() > 0);
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn recover(env: Env, dir: &Path, options: Options) -> Result<Recovere
         view,
         next_segment: AtomicU64::new(next_segment),
         next_collection: AtomicU64::new(next_collection),
-        installer: Mutex::new(Installer { log, open }),
+        installer: Mutex::new(Installer { log, open, retired: Vec::new() }),
     };
     Ok(Recovered { shared, state, wal, wal_shared, lock })
 }

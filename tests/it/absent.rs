@@ -5,7 +5,7 @@ use datestone_engine::absent::{NEEDLE_LEN_MAX, Occurrences};
 use datestone_engine::commit::Commit;
 use datestone_engine::config::{Compression, Durability, Options};
 use datestone_engine::db::Db;
-use datestone_engine::io::{CrashPlan, MemFs};
+use datestone_engine::io::{CrashPlan, FaultOp, MemFs};
 use datestone_engine::read::range::prefix_range;
 use datestone_engine::types::{CollectionId, Frontier, Kind, Update};
 use datestone_tests::database::{DIR, open, small_options};
@@ -216,4 +216,60 @@ fn damage_is_not_absence() {
     world.fs.flip_bits(&path, 300, 1).unwrap();
     let error = world.db.find_bytes(NEEDLE).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+}
+
+/// Goal: what readers keep is told of, also where a merge had replaced it before. Method: a snapshot from
+/// before a merge and one from before the erasure.
+#[test]
+fn what_snapshots_hold_is_told() {
+    let world = World::new(&small_options());
+    let upper = |ts| {
+        let mut commit = Commit::new();
+        commit.advance_upper(world.id, Frontier::at(ts)).unwrap();
+        world.db.commit(commit, Durability::Fsync).unwrap();
+    };
+    world.append([(b"gone".to_vec(), secret())]);
+    upper(4);
+    world.db.flush().unwrap();
+    let first = world.db.latest(world.id).unwrap();
+    let mut commit = Commit::new();
+    let mut batch = commit.append(world.id, "c");
+    batch.push(Update { key: b"gone", val: b"else", ts: 5, diff: 1 }).unwrap();
+    batch.finish().unwrap();
+    world.db.commit(commit, Durability::Fsync).unwrap();
+    upper(6);
+    world.db.compact(None).unwrap();
+    let second = world.db.latest(world.id).unwrap();
+    let held = world.db.erase(world.id, &prefix_range(b"gone")).unwrap().held;
+    let mut found: Vec<_> = world.look().places.into_iter().map(|place| place.file).collect();
+    found.dedup();
+    assert_eq!((found, held.len()), (held, 2));
+    drop(second);
+    assert_eq!(world.files().len(), 1);
+    drop(first);
+    assert!(world.look().is_absent());
+}
+
+/// Goal: a file that could not be removed is told of, and goes with the next erasure or opening. Method:
+/// each removal fails once.
+#[test]
+fn what_cannot_be_removed_goes_later() {
+    for nth in 1..6 {
+        let mut world = World::new(&small_options());
+        world.append(others().chain([(b"gone".to_vec(), secret())]));
+        world.db.flush().unwrap();
+        world.fs.fail_nth(FaultOp::Remove, nth, std::io::ErrorKind::Other);
+        let done = world.db.erase(world.id, &prefix_range(b"gone"));
+        world.fs.clear_faults();
+        match done {
+            Ok(erased) => {
+                let found = world.look().places.into_iter().map(|place| place.file);
+                assert!(found.into_iter().all(|file| erased.held.contains(&file)));
+                world.db.close().unwrap();
+                world.db = open(&world.fs, &small_options()).unwrap();
+            }
+            Err(_) => world.erase(b"gone"),
+        }
+        assert!(world.look().is_absent(), "removal {nth}: {:?}", world.look());
+    }
 }

@@ -22,7 +22,7 @@ use crate::format::segment_footer::{
 use crate::format::segment_stats::{Garbage, SegmentStats};
 use crate::format::{FormatError, crc_matches, crc32};
 use crate::io::Fs;
-use crate::types::{Frontier, SegmentMeta, TimeWindow};
+use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow};
 use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,16 +67,8 @@ impl Segment {
             _ => Error::io("mapping", &path, e),
         })?;
         let trailer = check_frame(&map, &path, expected, identity)?;
-        let table = trailer.table_range();
         let base = trailer.table_offset;
-        let bytes = map.get(table).unwrap_or_default();
-        let found = crc32(bytes);
-        if !crc_matches(trailer.table_crc, found) {
-            let what = format!("section table: checksum {:#010x} expected", trailer.table_crc);
-            return Err(Error::corruption(&path, base, format!("{what}, {found:#010x} found")));
-        }
-        let sections = SectionEntry::decode_table(bytes, trailer.table_offset)
-            .map_err(|e| frame_error(e, &path, base))?;
+        let sections = decode_sections(&map, &path, &trailer)?;
         for kind in [SECTION_BLOCK_INDEX, SECTION_STATS] {
             if !sections.iter().any(|s| s.kind == kind) {
                 return Err(Error::corruption(&path, base, format!("section {kind} is missing")));
@@ -103,6 +95,12 @@ impl Segment {
     #[must_use]
     pub const fn meta(&self) -> &SegmentMeta {
         &self.meta
+    }
+
+    /// The collection that it is of.
+    #[must_use]
+    pub const fn collection(&self) -> CollectionId {
+        self.identity.collection
     }
 
     /// Its file.
@@ -273,7 +271,23 @@ pub(super) fn check_frame(
     Ok(trailer)
 }
 
-fn frame_error(error: FrameError, path: &Path, base: u64) -> Error {
+/// The section table that the trailer leads to, checksum verified.
+pub(super) fn decode_sections(
+    map: &[u8],
+    path: &Path,
+    trailer: &SegmentTrailer,
+) -> Result<Vec<SectionEntry>> {
+    let base = trailer.table_offset;
+    let bytes = map.get(trailer.table_range()).unwrap_or_default();
+    let found = crc32(bytes);
+    if !crc_matches(trailer.table_crc, found) {
+        let what = format!("section table: checksum {:#010x} expected", trailer.table_crc);
+        return Err(Error::corruption(path, base, format!("{what}, {found:#010x} found")));
+    }
+    SectionEntry::decode_table(bytes, base).map_err(|e| frame_error(e, path, base))
+}
+
+pub(super) fn frame_error(error: FrameError, path: &Path, base: u64) -> Error {
     match error {
         FrameError::Damaged(error) => error.in_file(path, base),
         FrameError::TooNew(found) => {

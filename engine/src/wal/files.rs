@@ -171,6 +171,9 @@ pub(super) struct Files {
     /// Full files in the order of their numbers.
     pub(super) sealed: Vec<Sealed>,
     pub(super) spares: Vec<Spare>,
+    /// Slots of files that nobody needs and that could not be removed: they are tried again by whoever
+    /// must see old frames gone.
+    pub(super) stuck: BTreeSet<Slot>,
     /// Slots whose names are taken, whatever is there.
     pub(super) slots: BTreeSet<Slot>,
     pub(super) next_number: u64,
@@ -325,8 +328,11 @@ impl WalShared {
     fn abandon(&self, slot: Slot) {
         let removed = [temporary_path(&self.dir, slot), log_path(&self.dir, slot)]
             .map(|path| is_gone(&self.fs.remove_file(&path)));
+        let mut files = self.files.lock();
         if removed == [true, true] {
-            self.files.lock().slots.remove(&slot);
+            files.slots.remove(&slot);
+        } else {
+            files.stuck.insert(slot);
         }
     }
 
@@ -366,14 +372,17 @@ impl WalShared {
         self.remove(&surplus)
     }
 
-    /// Removes the files that wait for another use, with the old frames in them; how many. The
-    /// directory is synced.
+    /// Removes the files that wait for another use, with the old frames in them, and those that could
+    /// not be removed before; how many. The directory is synced.
     pub fn remove_spares(&self) -> Result<u64> {
-        let spares: Vec<Slot> =
-            self.files.lock().spares.drain(..).map(|spare| spare.slot).collect();
-        self.remove(&spares)?;
+        let slots: Vec<Slot> = {
+            let mut files = self.files.lock();
+            let stuck = std::mem::take(&mut files.stuck);
+            files.spares.drain(..).map(|spare| spare.slot).chain(stuck).collect()
+        };
+        self.remove(&slots)?;
         self.fs.sync_dir(&self.dir).map_err(|e| Error::io("syncing", &self.dir, e))?;
-        Ok(spares.len() as u64)
+        Ok(slots.len() as u64)
     }
 
     /// Removes files that nobody needs. A crash may bring one back, which a recovery then finds to
@@ -384,6 +393,7 @@ impl WalShared {
             let path = log_path(&self.dir, slot);
             match self.fs.remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    self.files.lock().stuck.insert(slot);
                     outcome = Err(Error::io("removing", &path, e));
                 }
                 _ => {
