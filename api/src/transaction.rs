@@ -272,9 +272,10 @@ impl Transaction {
     /// ```
     ///
     /// # Errors
-    /// `Conflict`, naming a key, when something that it has read was written since; `Invalid` when a
-    /// key or value is too long; `NotFound` when a table was dropped; `Io`, `NoSpace`, `Poisoned`.
-    /// Nothing was written then, except perhaps after `Io`.
+    /// `Conflict`, naming a key, when something that it has read was written since; `Compacted` when
+    /// since has passed its time, so that nobody can tell; `Invalid` when a key or value is too long;
+    /// `NotFound` when a table was dropped; `Io`, `NoSpace`, `Poisoned`. Nothing was written then,
+    /// except perhaps after `Io`.
     pub fn commit(self) -> Result<Option<Committed>> {
         if self.writes.is_empty() {
             return Ok(None);

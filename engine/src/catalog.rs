@@ -150,11 +150,19 @@ impl Catalog {
     }
 
     /// What was written to the tables that `reads` are of after they were made.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] when since has passed their time: a deletion after it may have been merged
+    /// away together with what it hid, and then nothing says that there was one.
+    ///
+    /// [`Error::Compacted`]: crate::error::Error::Compacted
     pub fn written_since(&self, reads: &Reads) -> Result<BTreeMap<CollectionId, Snapshot>> {
         let Some(first) = reads.as_of.checked_add(1) else { return Ok(BTreeMap::new()) };
         let window = TimeWindow { first, last: Timestamp::MAX };
         let of_table = |id| {
-            let table = &self.collections.require(id)?.description;
+            let table = self.collections.current(id)?;
+            table.check_since(reads.as_of)?;
+            let table = &table.description;
             Ok((id, Snapshot::of_window(table, window, &self.mem, self.reads(id))))
         };
         let keys = reads.keys.iter().map(|(id, _)| *id);

@@ -56,14 +56,24 @@ impl Collection {
 
     /// Whether `as_of` can be read.
     pub fn check_as_of(&self, as_of: u64) -> Result<()> {
-        let collection = self.description.name.to_string();
-        if self.since.is_beyond(as_of) {
-            let (since, upper) = (self.since, self.upper);
-            return Err(Error::Compacted { collection, as_of, since, upper });
-        }
+        self.check_since(as_of)?;
         if !self.upper.is_beyond(as_of) {
+            let collection = self.description.name.to_string();
             let (since, upper) = (self.since, self.upper);
             return Err(Error::NotYet { collection, as_of, since, upper });
+        }
+        Ok(())
+    }
+
+    /// Refuses a time whose history may have been forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`].
+    pub fn check_since(&self, as_of: u64) -> Result<()> {
+        if self.since.is_beyond(as_of) {
+            let collection = self.description.name.to_string();
+            let (since, upper) = (self.since, self.upper);
+            return Err(Error::Compacted { collection, as_of, since, upper });
         }
         Ok(())
     }

@@ -111,3 +111,45 @@ fn a_transaction_reads_one_time_and_without_writes_does_nothing() {
     a.compact_below(a.latest().unwrap().as_of()).unwrap();
     assert_eq!(late.get(&a, b"k").unwrap_err().kind(), ErrorKind::Compacted);
 }
+
+/// A transaction read a key; it was deleted; since passed the deletion, and a merge dropped it together
+/// with the value that it hid. Then nothing was left of the deletion for the commit to find, and the
+/// transaction was made. The judge of histories found it.
+#[test]
+fn a_deletion_that_was_merged_away_is_still_a_conflict() {
+    for range in [false, true] {
+        let (_dir, db) = database(0);
+        let (table, other) = (db.typed_table::<str, str>("t").unwrap(), db.table("other").unwrap());
+        table.put("k", "v").unwrap();
+        db.flush().unwrap();
+        let mut transaction = db.transaction();
+        if range {
+            assert_eq!(transaction.range::<_, _, str>(&table, ..).unwrap().len(), 1);
+        } else {
+            assert!(transaction.get(&table, "k").unwrap().is_some());
+        }
+        let deleted = table.delete("k").unwrap();
+        db.flush().unwrap();
+        table.compact_below(deleted).unwrap();
+        table.compact().unwrap();
+        assert_eq!(table.info().unwrap().segments, 0, "nothing is left of the deletion");
+        transaction.put(&other, b"k is there", b"").unwrap();
+        assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::Compacted);
+        assert_eq!(other.latest().unwrap().count().unwrap(), 0);
+    }
+    // Transactions that are run again see the deletion.
+    let (_dir, db) = database(0);
+    let table = db.typed_table::<str, str>("t").unwrap();
+    table.put("k", "v").unwrap();
+    let mut tries = 0;
+    let found = db.transact(|transaction| {
+        let found = transaction.get(&table, "k")?;
+        transaction.put(&table, "found", if found.is_some() { "yes" } else { "no" })?;
+        tries += 1;
+        if tries == 1 {
+            table.compact_below(table.delete("k")?)?;
+        }
+        Ok(found)
+    });
+    assert_eq!((found.unwrap(), tries), (None, 2));
+}
