@@ -19,6 +19,7 @@ pub use table::{OptionInfo, OptionKind};
 
 use crate::error::{Error, Result};
 use crate::events::EventListener;
+use crate::format::anchors::ANCHORS_LEN_MAX;
 use crate::limits::{FROZEN_COUNT_MAX, MEMTABLE_BYTES_MAX, MEMTABLE_BYTES_MIN};
 
 /// When an acknowledged commit survives what.
@@ -175,5 +176,11 @@ impl Options {
             derived.memtable_bytes = (share / 8).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);
         }
         derived
+    }
+
+    /// Most bytes of anchors in a segment. Up to three times as many are in memory while it is written,
+    /// by a flush and a merge at the same time: with a limit they take a part of the merges' eighth.
+    pub(crate) fn anchors_len_max(&self) -> usize {
+        self.memory_limit.map_or(ANCHORS_LEN_MAX, |limit| ANCHORS_LEN_MAX.min(limit / 64))
     }
 }

@@ -64,6 +64,7 @@ impl Shared {
         let options = SegmentOptions {
             codec,
             hash_index: self.view.options.hash_index,
+            anchors_len_max: self.view.options.anchors_len_max(),
             ..SegmentOptions::default()
         };
         let mut writer =

@@ -69,11 +69,19 @@ pub const LAYOUTS: &[SpecLayout] = &[
 pub type AnchorPlace = (u32, u32);
 
 /// Builds the section while entries come in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AnchorsBuilder {
     rows: Vec<Row>,
     bodies: Vec<u8>,
     key: Option<Pending>,
+    len_max: usize,
+    updates_max: usize,
+}
+
+impl Default for AnchorsBuilder {
+    fn default() -> Self {
+        Self::new(ANCHORS_LEN_MAX)
+    }
 }
 
 /// The key that entries come for.
@@ -100,6 +108,15 @@ struct Row {
 }
 
 impl AnchorsBuilder {
+    /// One that makes at most `len_max` bytes (and at most [`ANCHORS_LEN_MAX`]), and takes at most about
+    /// three times as many while it does: keys that do not fit have no anchors.
+    #[must_use]
+    pub fn new(len_max: usize) -> Self {
+        let len_max = len_max.min(ANCHORS_LEN_MAX);
+        let updates_max = ANCHOR_UPDATES_MAX.min(len_max / size_of::<(Timestamp, u32, i64)>());
+        Self { rows: Vec::new(), bodies: Vec::new(), key: None, len_max, updates_max }
+    }
+
     /// A new key begins.
     #[inline]
     pub fn begin_key(&mut self, place: AnchorPlace) {
@@ -138,7 +155,7 @@ impl AnchorsBuilder {
         }
         pending.entries = pending.entries.saturating_add(1);
         let entry = pending.entry;
-        if pending.updates.len() + updates.len() > ANCHOR_UPDATES_MAX {
+        if pending.updates.len() + updates.len() > self.updates_max {
             self.key = None; // Too long: added up when it is read.
             return;
         }
@@ -177,7 +194,7 @@ impl AnchorsBuilder {
             flags,
         };
         let rows_len = ANCHORS_HEADER_LEN + (self.rows.len() + 1) * ANCHOR_KEY_LEN;
-        if rows_len + self.bodies.len() + row.body().len > ANCHORS_LEN_MAX {
+        if rows_len + self.bodies.len() + row.body().len > self.len_max {
             return;
         }
         self.rows.push(row);
@@ -520,6 +537,23 @@ mod tests {
             all.extend([(put, n as u32, diff), (taken, n as u32, -diff)]);
         }
         (builder.finish().unwrap(), all)
+    }
+
+    #[test]
+    fn keys_that_do_not_fit_have_none() {
+        let mut builder = AnchorsBuilder::new(20_000);
+        for (place, updates) in [(0, 400), (1, 20_000), (2, 400), (3, 2_000), (4, 400)] {
+            builder.begin_key((place, 0));
+            for ts in 0..updates {
+                builder.entry(&[(ts, 1)], ts > 0);
+            }
+            assert!(builder.key.as_ref().is_none_or(|key| key.updates.len() <= 20_000 / 16));
+        }
+        let bytes = builder.finish().unwrap();
+        assert!(bytes.len() <= 20_000, "{} bytes", bytes.len());
+        let anchors = Anchors::decode(bytes.into()).unwrap();
+        let places: Vec<_> = anchors.keys().map(|(place, _)| place.0).collect();
+        assert_eq!(places, [0, 2, 4]);
     }
 
     #[test]

@@ -173,6 +173,7 @@ fn options_strategy() -> impl Strategy<Value = SegmentOptions> {
             block_len,
             bits_per_key: if filter { 12 } else { 0 },
             hash_index,
+            ..SegmentOptions::default()
         })
 }
 

@@ -14,7 +14,7 @@ use super::output::Output;
 use super::{BlockCodec, BlockCopy, SegmentIdentity, segment_file_name};
 use crate::cursor::EntrySink;
 use crate::error::{Error, Result, display_bytes};
-use crate::format::anchors::AnchorsBuilder;
+use crate::format::anchors::{ANCHORS_LEN_MAX, AnchorsBuilder};
 use crate::format::block_builder::BlockBuilder;
 use crate::format::block_index::{
     BLOCK_CONTINUES, BLOCK_REPEATS, BlockIndexBuilder, BlockInfo, CODEC_RAW,
@@ -52,6 +52,8 @@ pub struct SegmentOptions {
     pub bits_per_key: usize,
     /// Whether there is to be a hash index.
     pub hash_index: bool,
+    /// Most bytes of anchors, for which a writer takes up to three times as many in memory.
+    pub anchors_len_max: usize,
 }
 
 impl Default for SegmentOptions {
@@ -61,6 +63,7 @@ impl Default for SegmentOptions {
             block_len: BLOCK_LEN_TARGET,
             bits_per_key: 12,
             hash_index: true,
+            anchors_len_max: ANCHORS_LEN_MAX,
         }
     }
 }
@@ -137,7 +140,7 @@ impl SegmentWriter {
             index: BlockIndexBuilder::default(),
             hashes: Vec::new(),
             garbage: GarbageBuilder::new(kind),
-            anchors: (kind == Kind::Multiset).then(AnchorsBuilder::default),
+            anchors: (kind == Kind::Multiset).then(|| AnchorsBuilder::new(options.anchors_len_max)),
             totals: Totals::new(),
         })
     }
