@@ -63,12 +63,19 @@ pub(super) fn run(seed: u64, seconds: u64) -> (History, Vec<Seen>) {
         }
         scope.spawn(|| listen(world, world.tables[0].as_collection(), 0));
         scope.spawn(|| listen(world, &world.set, TABLES));
+        let mut chance = Chance::new(seed.wrapping_add(20));
         while OsClock.monotonic() < end {
             OsClock.sleep(Duration::from_millis(40));
-            world.db.flush().unwrap();
             let now = world.db.now();
+            // Now and then nothing is left but the latest, and what is deleted leaves the files.
+            let close = chance.one_in(4);
             for table in &world.tables {
-                table.compact_below(now.saturating_sub(KEPT)).unwrap();
+                let kept = if close { chance.below(3) } else { KEPT };
+                table.compact_below(now.saturating_sub(kept)).unwrap();
+            }
+            world.db.flush().unwrap();
+            if close {
+                world.db.compact().unwrap();
             }
         }
         world.stop.store(true, Ordering::Release);
@@ -176,6 +183,10 @@ fn transact(
             let rows = transaction.range(&world.tables[n], from..to)?;
             let rows = rows.into_iter().map(|row| (row.key, row.val)).collect();
             commit.ranges.push((n, from, to, rows));
+        }
+        if chance.one_in(100) {
+            // Long enough for what it has read to be written, forgotten and merged away.
+            OsClock.sleep(Duration::from_millis(chance.below(200)));
         }
         for _ in 0..=chance.below(2) {
             let (n, key) = (chance.below(TABLES as u64) as usize, chance.below(KEYS));

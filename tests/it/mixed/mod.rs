@@ -24,6 +24,8 @@ use datestone_tests::seed::{Chance, count, seed};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+mod users;
+
 const REPO: &str = "/backups";
 const KINDS: [Kind; 4] = [Kind::Multiset, Kind::Table, Kind::ClockTable, Kind::Log];
 /// Most collections at a time.
@@ -46,12 +48,14 @@ struct Known {
     events: Vec<Vec<u8>>,
     /// The durable hold on it, if there is one.
     hold: Option<u64>,
+    users: users::Users,
 }
 
 impl Known {
     fn new(id: CollectionId, kind: Kind) -> Self {
         let (updates, versions, events) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { id, kind, wanted: 0, since: 0, upper: 0, updates, versions, events, hold: None }
+        let (wanted, since, upper, hold, users) = (0, 0, 0, None, users::Users::default());
+        Self { id, kind, wanted, since, upper, updates, versions, events, hold, users }
     }
 
     /// All updates, with what is forgotten folded into since.
@@ -78,10 +82,15 @@ impl Known {
         updates.map(|((key, val, ts), diff)| OwnedUpdate { key, val, ts, diff }).collect()
     }
 
-    /// Lets since rise as far as the hold allows.
+    /// Where it is held.
+    fn held(&self) -> impl Iterator<Item = u64> {
+        self.hold.into_iter().chain(self.users.held())
+    }
+
+    /// Lets since rise as far as the holds allow.
     fn settle(&mut self) {
-        let held = self.hold.map_or(self.wanted, |at| self.wanted.min(at));
-        self.since = self.since.max(held);
+        let allowed = self.held().fold(self.wanted, u64::min);
+        self.since = self.since.max(allowed);
     }
 }
 
@@ -124,7 +133,8 @@ impl World {
     }
 
     /// What the database must hold.
-    fn wanted(&self) -> Vec<Whole> {
+    fn wanted(&mut self) -> Vec<Whole> {
+        self.drift();
         let of = |(name, known): (&String, &Known)| {
             let (since, upper) = (Frontier::at(known.since), Frontier::at(self.upper(known)));
             (name.clone(), known.kind, since, upper, known.folded())
@@ -133,7 +143,8 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.below(40) {
+        self.drift();
+        match self.below(48) {
             0 | 1 if self.known.len() < COLLECTIONS_MAX => self.create(),
             2 => self.drop_one(),
             3 => self.db.flush().unwrap(),
@@ -150,6 +161,10 @@ impl World {
             18 => self.back_up(),
             19 => self.restore(),
             20 => self.refused(),
+            21..=23 => self.transact(),
+            24 => self.commit_once(),
+            25..=27 => self.consume(),
+            28 => self.retain(),
             _ => self.commit(),
         }
     }
@@ -252,13 +267,13 @@ impl World {
         let Some(name) = self.any() else { return };
         let back = self.below(4);
         let known = self.known.get_mut(&name).unwrap();
-        if !matches!(known.kind, Kind::Multiset | Kind::Table) {
+        if !matches!(known.kind, Kind::Multiset | Kind::Table) || known.users.drifts() {
             return;
         }
         let at = known.upper.saturating_sub(back);
         let dry = self.db.truncate_at(known.id, at, true);
         let done = self.db.truncate_at(known.id, at, false);
-        if known.since > 0 && at <= known.since || known.hold.is_some_and(|hold| hold >= at) {
+        if known.since > 0 && at <= known.since || known.held().any(|hold| hold >= at) {
             assert!(dry.is_err() && done.is_err(), "{name} at {at}");
             return;
         }
@@ -281,6 +296,7 @@ impl World {
         erased.unwrap();
         known.updates.retain(|update| !update.key.starts_with(prefix));
         known.versions.retain(|key, _| !key.starts_with(prefix));
+        known.users.forget(prefix);
     }
 
     fn ingest(&mut self) {
@@ -353,7 +369,11 @@ impl World {
         }
         self.db = open(&self.fs, &small_options()).unwrap();
         // What was held back is remembered only while it is open.
-        self.known.values_mut().for_each(|known| known.wanted = known.since);
+        self.drift();
+        for known in self.known.values_mut() {
+            known.wanted = known.since;
+            known.users.reopened(known.since);
+        }
         self.clock = self.clock.max(self.db.now() + 1);
     }
 
@@ -368,7 +388,8 @@ impl World {
 
     fn back_up(&mut self) {
         let taken = self.db.backup(Path::new(REPO)).unwrap();
-        self.backups.push((taken.info.number, self.wanted()));
+        let wanted = self.wanted();
+        self.backups.push((taken.info.number, wanted));
         if self.chance.one_in(4) {
             let repo = Backups::open(Env::memory(self.fs.clone()), Path::new(REPO)).unwrap();
             repo.keep_latest(2).unwrap();
