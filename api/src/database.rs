@@ -597,6 +597,7 @@ impl Datestone {
             name: hold.name,
             epoch: hold.epoch,
             at: hold.at,
+            seqno: hold.seqno.0,
             owner: hold.owner,
         };
         Ok(self.db.durable_holds()?.into_iter().map(info).collect())
@@ -716,8 +717,8 @@ impl Datestone {
 
     /// Looks for bytes in every file of the database, as they lie there and decoded where a segment
     /// compresses blocks or shares the beginnings of keys: the proof that what was erased is gone. Reads
-    /// everything. Files that are removed meanwhile are left out. Checkpoints and backups are other
-    /// directories.
+    /// everything, and what is written meanwhile: bytes that move from a file to another one are found in
+    /// one of them or in both. Checkpoints and backups are other directories.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -732,7 +733,7 @@ impl Datestone {
     ///
     /// # Errors
     /// `Invalid` for no bytes or more than 64 KiB; `Corruption` when a segment cannot be read, so that it
-    /// is not known what is in it; `Io`.
+    /// is not known what is in it; `Busy` when new files come without an end; `Io`.
     pub fn find_bytes(&self, bytes: &[u8]) -> Result<Occurrences> {
         self.db.find_bytes(bytes)
     }

@@ -121,6 +121,8 @@ pub struct DurableHoldInfo {
     pub collection: Option<String>,
     /// The since of the collection stays at or below this.
     pub at: Frontier,
+    /// The last commit when it was first taken: since when it is there.
+    pub seqno: u64,
     /// Who holds, in words for people.
     pub owner: String,
 }

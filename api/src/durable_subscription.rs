@@ -109,6 +109,7 @@ impl Datestone {
             name: stored.name,
             epoch: stored.epoch,
             frontier: stored.frontier,
+            seqno: stored.seqno.0,
             owner: stored.owner,
         };
         Ok(self.db.durable_subscriptions()?.into_iter().map(info).collect())
@@ -272,6 +273,8 @@ pub struct DurableSubscriptionInfo {
     pub collection: Option<String>,
     /// Everything below was acknowledged.
     pub frontier: Frontier,
+    /// The last commit when it was first taken: since when it is there.
+    pub seqno: u64,
     /// Who it is, in words for people.
     pub owner: String,
 }

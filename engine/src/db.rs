@@ -446,10 +446,10 @@ impl Db {
     ///
     /// # Errors
     /// `Invalid` for no bytes or more than 64 KiB; `Corruption` when a segment cannot be read: then it is
-    /// not known what is in it.
+    /// not known what is in it; `Busy` when new files come without an end.
     pub fn find_bytes(&self, needle: &[u8]) -> Result<Occurrences> {
         self.0.view.check_open()?;
-        find_bytes(&self.0.view, needle)
+        find_bytes(&self.0.view, needle, || self.refresh().map(drop))
     }
 
     /// Makes everything durable, ends the background work and gives the lock back.
@@ -549,11 +549,12 @@ impl Inner {
 }
 
 /// Waits for the end of background threads.
+/// Waits for all of them.
 fn join(threads: &Mutex<Vec<Box<dyn JoinHandle>>>) -> Result<()> {
-    for thread in threads.lock().drain(..) {
-        if thread.join().is_err() {
-            return Err(Error::Internal { what: "a background thread panicked".into() });
-        }
+    let threads = std::mem::take(&mut *threads.lock());
+    let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+    if panicked > 0 {
+        return Err(Error::Internal { what: format!("{panicked} background threads panicked") });
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! [`DbEvent`]s: what the engine does on its own, told to whoever wants to know.
 //!
 //! # Invariants
-//! 1. A listener is called without any lock of the engine held, by the thread that did the work:
-//!    while it runs that thread does nothing else.
+//! 1. A listener is called by the thread that did the work, and that does nothing else meanwhile. No lock
+//!    is held that a reader takes, so a listener may read; the locks of those who write may be held.
 //! 2. A listener that panics changes nothing: the panic ends at the call.
 
 use crate::error::Error;
@@ -137,8 +137,9 @@ pub struct EventListener(Arc<dyn Fn(&DbEvent) + Send + Sync>);
 
 impl EventListener {
     /// Has `listen` called. It is called on the threads that commit, flush and merge, so it should
-    /// be quick. It may read the database; it should not write to it, because a write may have to
-    /// wait for the very thread that it runs on.
+    /// be quick. It may take snapshots and read them, and ask for stats; it must not commit, flush,
+    /// compact or close: those may wait for the very thread that it runs on, for ever. To do such a thing
+    /// when something happens, send a message to a thread of your own.
     #[must_use]
     pub fn new(listen: impl Fn(&DbEvent) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listen))

@@ -74,7 +74,7 @@ impl View {
         self.catalog.read().collections().clock().saturating_sub(1)
     }
 
-    /// Tells the listener, if there is one. The caller holds no lock.
+    /// Tells the listener, if there is one. The caller holds no lock that a reader takes.
     pub(crate) fn tell(&self, event: impl FnOnce() -> DbEvent) {
         if let Some(listener) = &self.options.on_event {
             listener.tell(&event());

@@ -273,3 +273,64 @@ fn what_cannot_be_removed_goes_later() {
         assert!(world.look().is_absent(), "removal {nth}: {:?}", world.look());
     }
 }
+
+/// Goal: a segment that is being written, or was when the power went, is no damage, and is looked at as
+/// far as it goes. Method: the beginning of a compressed segment under another name.
+#[test]
+fn the_beginning_of_a_segment_is_looked_at() {
+    let options = Options { compression: Compression::Cold { level: 1 }, ..small_options() };
+    let world = World::new(&options);
+    world.append(others().chain([(b"gone".to_vec(), secret())]));
+    world.db.flush().unwrap();
+    world.db.compact(None).unwrap();
+    let entries = datestone_engine::io::Fs::list(&world.fs, Path::new(DIR)).unwrap();
+    let segment = entries.iter().find(|e| e.name.to_string_lossy().ends_with(".seg")).unwrap();
+    let name = segment.name.to_str().unwrap();
+    let content = world.fs.read_file(Path::new(DIR).join(name)).unwrap();
+    world.erase(b"gone");
+    assert!(world.look().is_absent());
+    let left = Path::new(DIR).join("00000000000000ff.seg");
+    world.fs.put_file(&left, &content[..content.len() - 100]).unwrap();
+    let look = world.look();
+    assert!(!look.is_absent(), "{look:?}");
+    assert!(look.places.iter().all(|place| place.file == left), "{look:?}");
+}
+
+/// Goal: bytes that are in the database are found also while flushes, merges and the log move them from
+/// file to file. Method: a thread that does nothing but that, and a search that is repeated.
+#[test]
+fn what_moves_meanwhile_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { compression: Compression::Cold { level: 1 }, ..small_options() };
+    let db = Db::open(datestone_engine::io::Env::os(), dir.path(), options).unwrap();
+    let id = db.create_or_load(Kind::Multiset, "c", b"").unwrap().id;
+    let append = |key: &[u8], val: &[u8]| {
+        let mut commit = Commit::new();
+        let mut batch = commit.append(id, "c");
+        batch.push(Update { key, val, ts: 3, diff: 1 }).unwrap();
+        batch.finish().unwrap();
+        db.commit(commit, Durability::Buffer).unwrap();
+    };
+    append(b"key", &secret());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..150_u32 {
+                append(&n.to_be_bytes(), &[n as u8; 3_000]);
+                db.flush().unwrap();
+                if n % 3 == 0 {
+                    db.compact(None).unwrap();
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let mut searches = 0;
+        while searches < 3 || !done.load(std::sync::atomic::Ordering::Acquire) {
+            match db.find_bytes(NEEDLE) {
+                Ok(found) => assert!(!found.is_absent(), "search {searches}"),
+                Err(e) => panic!("search {searches}: {e}"),
+            }
+            searches += 1;
+        }
+    });
+}

@@ -229,6 +229,43 @@ fn a_durable_subscription_goes_on_where_it_was_acknowledged() {
     }
 }
 
+/// A subscription was stored that could not begin, and held what nobody asked to keep.
+#[test]
+fn a_subscription_that_cannot_begin_is_not_stored() {
+    let (_, db, id) = setting();
+    assert_eq!(compact_below(&db, id, 5), Frontier::at(5));
+    for (start, refused) in [(4, ErrorKind::Compacted), (20, ErrorKind::NotYet)] {
+        let error = db.take_subscription("s", id, start, "somebody").unwrap_err();
+        assert_eq!(error.kind(), refused);
+        assert!(db.durable_subscriptions().unwrap().is_empty() && db.holds().is_empty());
+    }
+    assert_eq!(db.take_subscription("s", id, 19, "somebody").unwrap().epoch, 1);
+}
+
+/// Goal: since when somebody holds is known over restarts, successors and acknowledgements.
+#[test]
+fn a_durable_hold_says_since_when() {
+    let (mut fs, mut db, id) = setting();
+    let before = db.stats().last_seqno;
+    db.take_hold("report", id, 5, "a report").unwrap();
+    db.take_subscription("s", id, 6, "a copy").unwrap();
+    let since_when = |db: &Db| db.holds().into_iter().map(|hold| hold.seqno.0).collect::<Vec<_>>();
+    let first = since_when(&db);
+    assert!(first[0] >= before && first[1] > first[0], "{first:?}");
+    for _ in 0..2 {
+        compact_below(&db, id, 4);
+        fs = fs.crash(CrashPlan::LoseUnsynced);
+        db = open(&fs, &small_options()).unwrap();
+        assert_eq!(since_when(&db), first);
+    }
+    let epoch = db.take_hold("report", id, 0, "its successor").unwrap().epoch;
+    db.loosen_hold("report", epoch, Some(Frontier::at(7))).unwrap();
+    let epoch = db.take_subscription("s", id, 0, "its successor").unwrap().epoch;
+    db.acknowledge("s", epoch, Some(Frontier::at(9))).unwrap();
+    db = open(&fs.crash(CrashPlan::LoseUnsynced), &small_options()).unwrap();
+    assert_eq!(since_when(&db), first);
+}
+
 #[test]
 fn the_books_are_not_among_the_collections() {
     let dir = tempfile::tempdir().unwrap();

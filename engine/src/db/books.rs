@@ -4,9 +4,9 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `hold/` and the hold's name | epoch (8), collection (8), at (16, a frontier), the owner's text |
+//! | `hold/` and the hold's name | epoch (8), collection (8), at (16, a frontier), seqno (8), the owner's text |
 //! | `retention/` and the collection (8, big-endian) | its retention: a tag, a count (8) |
-//! | `subscription/` and its name | epoch (8), collection (8), start (8), acknowledged (16, a frontier), the owner's text |
+//! | `subscription/` and its name | epoch (8), collection (8), start (8), acknowledged (16, a frontier), seqno (8), the owner's text |
 //! | `token/` and the writer's name | the token of its last commit |
 //!
 //! Numbers are little-endian. The table is called [`BOOKS`] and is made when it is first needed.
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Reader;
 use crate::holds::ReadHold;
 use crate::limits;
-use crate::types::{CollectionId, Frontier, Kind, Timestamp};
+use crate::types::{CollectionId, Frontier, Kind, SeqNo, Timestamp};
 
 /// Name of the table that the database keeps for itself.
 pub const BOOKS: &str = "$datestone";
@@ -39,6 +39,8 @@ pub struct DurableHold {
     pub collection: CollectionId,
     /// The since of the collection stays at or below this.
     pub at: Frontier,
+    /// The last commit when it was first taken.
+    pub seqno: SeqNo,
     /// Who holds, in words for people.
     pub owner: String,
 }
@@ -78,6 +80,7 @@ impl DurableHold {
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.collection.0.to_le_bytes());
         out.extend_from_slice(&self.at.encode());
+        out.extend_from_slice(&self.seqno.0.to_le_bytes());
         out.extend_from_slice(self.owner.as_bytes());
         out
     }
@@ -87,15 +90,15 @@ impl DurableHold {
         let mut reader = Reader::new(val);
         let mut decode = || {
             let (epoch, collection) = (reader.u64()?, CollectionId(reader.u64()?));
-            let at = reader.frontier()?;
+            let (at, seqno) = (reader.frontier()?, SeqNo(reader.u64()?));
             let owner = reader.bytes(reader.left())?;
-            Ok::<_, crate::format::FormatError>((epoch, collection, at, owner.to_vec()))
+            Ok::<_, crate::format::FormatError>((epoch, collection, at, seqno, owner.to_vec()))
         };
-        let (epoch, collection, at, owner) = decode().map_err(|e| broken(&e.what))?;
+        let (epoch, collection, at, seqno, owner) = decode().map_err(|e| broken(&e.what))?;
         let text = |bytes: &[u8]| {
             String::from_utf8(bytes.to_vec()).map_err(|_| broken("a text that is not UTF-8"))
         };
-        Ok(Self { name: text(name)?, epoch, collection, at, owner: text(&owner)? })
+        Ok(Self { name: text(name)?, epoch, collection, at, seqno, owner: text(&owner)? })
     }
 }
 
@@ -132,6 +135,7 @@ impl Db {
                     epoch: 1,
                     collection: id,
                     at: Frontier::at(at),
+                    seqno: self.last_seqno()?,
                     owner: owner.into(),
                 },
             };
@@ -299,7 +303,8 @@ impl Db {
     fn keep(&self, hold: &DurableHold) -> Result<ReadHold> {
         // A closed frontier holds nothing; the greatest time stands for it.
         let at = hold.at.ts().unwrap_or(Timestamp::MAX);
-        self.keep_for(hold.collection, at, &format!("{} (durable: {})", hold.owner, hold.name))
+        let owner = format!("{} (durable: {})", hold.owner, hold.name);
+        self.keep_for(hold.collection, at, &owner, hold.seqno)
     }
 
     /// A hold in memory for what is stored, whose text may be longer than a caller's.
@@ -308,9 +313,14 @@ impl Db {
         id: CollectionId,
         at: Timestamp,
         owner: &str,
+        seqno: SeqNo,
     ) -> Result<ReadHold> {
         let end = owner.floor_char_boundary(limits::NAME_LEN_MAX);
-        self.hold(id, at, owner.get(..end).unwrap_or_default())
+        self.hold_from(id, at, owner.get(..end).unwrap_or_default(), Some(seqno))
+    }
+
+    pub(super) fn last_seqno(&self) -> Result<SeqNo> {
+        Ok(self.0.writer()?.leader.lock().state.last_seqno)
     }
 
     fn books(&self) -> Result<Description> {

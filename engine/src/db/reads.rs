@@ -7,7 +7,7 @@ use crate::holds::{HoldInfo, ReadHold};
 use crate::limits;
 use crate::read::RangeSpec;
 use crate::snapshot::{Contents, Snapshot, Updates};
-use crate::types::{CollectionId, Frontier, TimeWindow, Timestamp};
+use crate::types::{CollectionId, Frontier, SeqNo, TimeWindow, Timestamp};
 use crate::watch::{Parker, Registration};
 use std::sync::Arc;
 use std::task::Waker;
@@ -126,6 +126,17 @@ impl Db {
     /// [`Error::Compacted`] when since is beyond `at` already; [`Error::Invalid`] when the owner's
     /// text is too long; [`Error::ReadOnly`], for only who writes can keep what it forgets.
     pub fn hold(&self, id: CollectionId, at: Timestamp, owner: &str) -> Result<ReadHold> {
+        self.hold_from(id, at, owner, None)
+    }
+
+    /// The same, as if made when `seqno` was the last commit.
+    pub(super) fn hold_from(
+        &self,
+        id: CollectionId,
+        at: Timestamp,
+        owner: &str,
+        seqno: Option<SeqNo>,
+    ) -> Result<ReadHold> {
         let writer = self.0.writer()?;
         check_owner(owner)?;
         // Under the leader's lock, so that no since is on its way.
@@ -134,7 +145,7 @@ impl Db {
         if collection.since.is_beyond(at) {
             collection.check_as_of(at)?;
         }
-        let seqno = leader.state.last_seqno;
+        let seqno = seqno.unwrap_or(leader.state.last_seqno);
         Ok(self.0.view.holds.hold(id, Frontier::at(at), owner, seqno))
     }
 

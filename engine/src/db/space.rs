@@ -4,7 +4,7 @@ use super::Db;
 use crate::error::{Error, Result};
 use crate::manifest::parse_manifest_name;
 use crate::segment::parse_segment_file_name;
-use crate::types::{CollectionId, Frontier};
+use crate::types::{CollectionId, Frontier, SeqNo};
 
 /// Where the bytes of a database are: on disk, of which segments that are in use, of which what can
 /// still be read.
@@ -53,6 +53,8 @@ pub struct HolderSpace {
     pub collection: String,
     /// Since stays at or below this.
     pub at: Frontier,
+    /// The last commit when it was made; of a durable one, when it was first taken.
+    pub seqno: SeqNo,
     /// Bytes that could be forgotten but for this holder, about: beyond what the other holders of the
     /// collection keep anyway, if everything but the latest readable time were to go.
     pub bytes: u64,
@@ -62,6 +64,7 @@ struct Holder {
     owner: String,
     collection: CollectionId,
     at: Frontier,
+    seqno: SeqNo,
 }
 
 impl Db {
@@ -113,6 +116,7 @@ impl Db {
                 owner: holder.owner.clone(),
                 collection: collection.description.name.to_string(),
                 at: holder.at,
+                seqno: holder.seqno,
                 bytes: without.saturating_sub(with),
             });
         }
@@ -151,6 +155,7 @@ impl Db {
                 owner: hold.owner.to_string(),
                 collection: hold.collection,
                 at: hold.at,
+                seqno: hold.seqno,
             };
             return Ok(holds.map(holder).collect());
         }
@@ -158,11 +163,13 @@ impl Db {
             owner: format!("{} (durable: {})", hold.owner, hold.name),
             collection: hold.collection,
             at: hold.at,
+            seqno: hold.seqno,
         });
         let subscriptions = self.durable_subscriptions()?.into_iter().map(|stored| Holder {
             owner: format!("{} (subscription: {})", stored.owner, stored.name),
             collection: stored.collection,
             at: stored.at(),
+            seqno: stored.seqno,
         });
         Ok(holds.chain(subscriptions).collect())
     }

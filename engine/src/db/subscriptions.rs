@@ -8,7 +8,7 @@ use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::format::Reader;
 use crate::holds::ReadHold;
-use crate::types::{CollectionId, Frontier, Timestamp};
+use crate::types::{CollectionId, Frontier, SeqNo, Timestamp};
 
 /// Before the name, in the keys of durable subscriptions.
 const SUBSCRIPTION: &[u8] = b"subscription/";
@@ -26,6 +26,8 @@ pub struct DurableSubscription {
     pub start: Timestamp,
     /// Everything below was acknowledged; at or below `start` when nothing was.
     pub frontier: Frontier,
+    /// The last commit when it was first taken.
+    pub seqno: SeqNo,
     /// Who it is, in words for people.
     pub owner: String,
 }
@@ -37,6 +39,7 @@ impl DurableSubscription {
         out.extend_from_slice(&self.collection.0.to_le_bytes());
         out.extend_from_slice(&self.start.to_le_bytes());
         out.extend_from_slice(&self.frontier.encode());
+        out.extend_from_slice(&self.seqno.0.to_le_bytes());
         out.extend_from_slice(self.owner.as_bytes());
         out
     }
@@ -46,14 +49,17 @@ impl DurableSubscription {
         let mut reader = Reader::new(val);
         let mut decode = || {
             let (epoch, collection) = (reader.u64()?, CollectionId(reader.u64()?));
-            let (start, frontier) = (reader.u64()?, reader.frontier()?);
+            let (start, frontier, seqno) =
+                (reader.u64()?, reader.frontier()?, SeqNo(reader.u64()?));
             let owner = reader.bytes(reader.left())?;
-            Ok::<_, crate::format::FormatError>((epoch, collection, start, frontier, owner))
+            Ok::<_, crate::format::FormatError>((epoch, collection, start, frontier, seqno, owner))
         };
-        let (epoch, collection, start, frontier, owner) = decode().map_err(|e| broken(e.what))?;
+        let (epoch, collection, start, frontier, seqno, owner) =
+            decode().map_err(|e| broken(e.what))?;
         let text =
             |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|e| broken(e.to_string()));
-        Ok(Self { name: text(name)?, epoch, collection, start, frontier, owner: text(owner)? })
+        let (name, owner) = (text(name)?, text(owner)?);
+        Ok(Self { name, epoch, collection, start, frontier, seqno, owner })
     }
 
     /// Where since is kept.
@@ -87,7 +93,8 @@ impl Db {
     /// this name; otherwise as it is stored, under a new epoch.
     ///
     /// # Errors
-    /// [`Error::Compacted`] when since is beyond `start` already; [`Error::Invalid`] when it is one to
+    /// For a new one [`Error::Compacted`] when since is beyond `start`, [`Error::NotYet`] when upper is not;
+    /// [`Error::Invalid`] when it is one to
     /// another collection, or a text is empty or too long.
     pub fn take_subscription(
         &self,
@@ -109,14 +116,19 @@ impl Db {
                     }
                     DurableSubscription { epoch: known.epoch + 1, owner: owner.into(), ..known }
                 }
-                None => DurableSubscription {
-                    name: name.into(),
-                    epoch: 1,
-                    collection: id,
-                    start,
-                    frontier: Frontier::at(start),
-                    owner: owner.into(),
-                },
+                None => {
+                    // What cannot begin is not stored.
+                    self.collection(id)?.check_as_of(start)?;
+                    DurableSubscription {
+                        name: name.into(),
+                        epoch: 1,
+                        collection: id,
+                        start,
+                        frontier: Frontier::at(start),
+                        seqno: self.last_seqno()?,
+                        owner: owner.into(),
+                    }
+                }
             };
             // Kept in memory before it is stored: since cannot pass in between.
             let kept = self.keep_subscription(&taken)?;
@@ -183,6 +195,7 @@ impl Db {
     fn keep_subscription(&self, stored: &DurableSubscription) -> Result<ReadHold> {
         let at = stored.at().ts().unwrap_or(Timestamp::MAX);
         let DurableSubscription { owner, name, .. } = stored;
-        self.keep_for(stored.collection, at, &format!("{owner} (subscription: {name})"))
+        let owner = format!("{owner} (subscription: {name})");
+        self.keep_for(stored.collection, at, &owner, stored.seqno)
     }
 }

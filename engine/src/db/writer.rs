@@ -149,12 +149,14 @@ impl Writer {
     /// Ends the background work, makes everything durable and gives the lock back.
     pub(super) fn close(&self) -> Result<()> {
         self.worker.stop();
-        super::join(&self.threads)?;
-        self.syncer.stop()?;
+        // Each is done whatever became of the one before: a thread that panicked is no reason to keep
+        // the lock, or to let somebody wait for ever.
+        let joined = super::join(&self.threads);
+        let stopped = self.syncer.stop();
         let closed = self.leader.lock().wal.close();
         *self.lock.lock() = None;
         self.syncer.wake_all();
-        closed
+        joined.and(stopped).and(closed)
     }
 
     /// Does `work` while no commit and no merge is under way and everything is in segments.

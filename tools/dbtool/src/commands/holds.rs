@@ -10,7 +10,8 @@ use crate::store::Store;
 use datestone::{DurableHoldInfo, DurableSubscriptionInfo, Space};
 use std::io::Write as _;
 
-const NAMES: [&str; 7] = ["name", "what", "collection", "at", "bytes", "epoch", "owner"];
+/// `seqno` is the last commit when it was first taken.
+const NAMES: [&str; 8] = ["name", "what", "collection", "at", "bytes", "seqno", "epoch", "owner"];
 
 /// A durable hold or subscription.
 enum Holder {
@@ -44,12 +45,12 @@ impl Holder {
     }
 
     fn facts(&self, space: &Space) -> Facts {
-        let (collection, at, epoch, owner) = match self {
-            Self::Hold(DurableHoldInfo { collection, at, epoch, owner, .. }) => {
-                (collection, at, epoch, owner)
+        let (collection, at, seqno, epoch, owner) = match self {
+            Self::Hold(DurableHoldInfo { collection, at, seqno, epoch, owner, .. }) => {
+                (collection, at, seqno, epoch, owner)
             }
             Self::Subscription(info) => {
-                (&info.collection, &info.frontier, &info.epoch, &info.owner)
+                (&info.collection, &info.frontier, &info.seqno, &info.epoch, &info.owner)
             }
         };
         let values = [
@@ -58,6 +59,7 @@ impl Holder {
             Fact::Text(collection.clone().unwrap_or_default()),
             Fact::Frontier(*at),
             Fact::Bytes(self.bytes(space)),
+            Fact::Count(*seqno),
             Fact::Count(*epoch),
             Fact::Text(owner.clone()),
         ];

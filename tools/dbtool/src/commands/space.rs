@@ -10,7 +10,7 @@ use std::path::Path;
 
 const COLLECTIONS: [&str; 4] = ["collection", "referenced", "live", "latest"];
 const WOULD_FREE: &str = "would_free";
-const HOLDERS: [&str; 4] = ["holder", "collection", "at", "bytes"];
+const HOLDERS: [&str; 5] = ["holder", "collection", "at", "seqno", "bytes"];
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, db: &Path, below: Option<u64>) -> Result<()> {
@@ -61,6 +61,7 @@ fn write(format: Format, space: &Space, below: bool, collections: &[Facts]) -> i
             Fact::Text(of.owner.clone()),
             Fact::Text(of.collection.clone()),
             Fact::Frontier(of.at),
+            Fact::Count(of.seqno.0),
             Fact::Bytes(of.bytes),
         ];
         HOLDERS.into_iter().zip(values).collect()

@@ -200,12 +200,13 @@ fn a_collection_keeps_what_it_is_told_to() {
 #[test]
 fn holds_are_listed_and_released() {
     let place = Place::with_fruit();
-    {
+    let seqno = {
         let db = datestone::Datestone::open(place.path().join("db")).unwrap();
         let fruit = db.find("fruit").unwrap();
         db.durable_hold("report", &fruit, 2, "nightly report").unwrap();
-    }
-    let listed = "{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"bytes\":0,\"epoch\":1,\"owner\":\"nightly report\"}\n";
+        db.durable_holds().unwrap()[0].seqno
+    };
+    let listed = &format!("{{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"bytes\":0,\"seqno\":{seqno},\"epoch\":1,\"owner\":\"nightly report\"}}\n");
     place.run("holds db --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release report -q --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release other").code(3);
