@@ -20,7 +20,7 @@ pub use table::{OptionInfo, OptionKind};
 use crate::error::{Error, Result};
 use crate::events::EventListener;
 use crate::format::anchors::ANCHORS_LEN_MAX;
-use crate::limits::{FROZEN_COUNT_MAX, MEMTABLE_BYTES_MAX, MEMTABLE_BYTES_MIN};
+use crate::limits::{FROZEN_COUNT_MAX, MEMTABLE_BYTES_MAX, MEMTABLE_BYTES_MIN, SEGMENT_LEN_TARGET};
 
 /// When an acknowledged commit survives what.
 ///
@@ -97,6 +97,9 @@ pub struct Options {
     /// Whether segments get a hash index, which halves the time of a point read and costs about
     /// 6 bytes a key (default: true).
     pub hash_index: bool,
+    /// Length at which a segment is closed and the next one begun, in bytes (default: 256 MiB, at least
+    /// 4 KiB). Small ones are for tests.
+    pub segment_bytes: u64,
     /// Whether background compaction chooses work by itself (default: true). Explicit compaction
     /// works either way.
     pub auto_compaction: bool,
@@ -116,6 +119,7 @@ impl Default for Options {
             compression: Compression::None,
             block_cache_bytes: 32 << 20,
             hash_index: true,
+            segment_bytes: SEGMENT_LEN_TARGET,
             auto_compaction: true,
             on_event: None,
         }

@@ -22,6 +22,7 @@ use crate::format::manifest_edit::{Edit, EditOp, RunList};
 use crate::install::{Shared, Warmth, head};
 use crate::manifest::ManifestState;
 use crate::memtable::{MemCursor, Slot, SortedRun};
+use crate::planted::{Bug, planted};
 use crate::segment::Segment;
 use crate::sync;
 use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow, Timestamp};
@@ -137,7 +138,7 @@ fn split_updates(
             let first_beyond = below.partition_point(|(ts, _)| upper.is_beyond(*ts));
             beyond.extend(below.drain(first_beyond..));
             advance_and_consolidate(&mut beyond, collection.since);
-            if !beyond.is_empty() {
+            if !beyond.is_empty() && !planted(Bug::FutureLost) {
                 future.push(cursor.key(), cursor.val(), &beyond)?;
             }
         }

@@ -31,6 +31,7 @@ pub mod watch;
 
 pub mod format;
 
+pub mod planted;
 mod prefetch;
 
 pub mod memtable;

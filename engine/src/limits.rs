@@ -24,6 +24,8 @@ pub const BLOCK_LEN_TARGET: usize = 32 << 10;
 pub const BLOCK_LEN_MAX: usize = VAL_LEN_MAX + (1 << 20);
 /// A segment is closed when its blocks reach this size, in bytes.
 pub const SEGMENT_LEN_TARGET: u64 = 256 << 20;
+/// Least that may be chosen instead.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// Most blocks of one segment.
 pub const SEGMENT_BLOCKS_MAX: usize = 1 << 20;
 

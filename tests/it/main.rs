@@ -10,6 +10,7 @@
 //! | `mixed` | all kinds and operations in one random history agree with plain maps and lists |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
+//! | `planted` | bugs in the engine, one at a time, are caught (feature `planted`) |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
 //! | `absent` | what is looked for is found in whatever file it is |
 //! | `backup` | backups hold whole commits, share what does not change, and survive power cuts |
@@ -62,6 +63,9 @@ mod mixed;
 mod model;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+#[cfg(feature = "planted")]
+mod planted;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub fn small_options() -> Options {
     Options {
         memtable_bytes: limits::MEMTABLE_BYTES_MIN,
         wal_file_bytes: limits::WAL_FILE_BYTES_MIN,
+        segment_bytes: limits::SEGMENT_BYTES_MIN,
         background_threads: 0,
         ..Options::default()
     }

@@ -14,6 +14,7 @@ use crate::events::{CompactionReason, DbEvent};
 use crate::format::manifest_edit::{Edit, EditOp, Part, RunList};
 use crate::install::{Installer, Shared, Warmth};
 use crate::manifest::{self, Replaced, part_window};
+use crate::planted::{Bug, planted};
 use crate::read::PartCursor;
 use crate::segment::{SegmentIdentity, SegmentWriter};
 use crate::types::{CollectionId, Frontier, SegmentMeta, TimeWindow};
@@ -212,7 +213,8 @@ impl Compaction {
 fn part_cursor(installer: &Installer, part: &Part, window: TimeWindow) -> Result<PartCursor> {
     let segments: Arc<[_]> =
         part.iter().map(|meta| installer.segment(meta.id)).collect::<Result<_>>()?;
-    Ok(PartCursor::new(segments, window))
+    let shown = if planted(Bug::MergeShowsHidden) { TimeWindow::ALL } else { window };
+    Ok(PartCursor::new(segments, shown))
 }
 
 /// What the policy chooses from.

@@ -20,6 +20,7 @@ use crate::consolidate::{advance, consolidate};
 use crate::cursor::{Cursor, EntrySink};
 use crate::error::Result;
 use crate::io::Fs;
+use crate::planted::{Bug, planted};
 use crate::read::merge::MergeCursor;
 use crate::read::part::PartCursor;
 use crate::segment::{BlockCopy, SegmentWriter};
@@ -44,6 +45,9 @@ impl MergeInput {
     /// merge of future parts the window of the cursor itself.
     #[must_use]
     pub fn new(cursor: PartCursor, since: Frontier, keep_within: TimeWindow) -> Self {
+        if planted(Bug::AdvancedOutOfInterval) {
+            return Self { cursor, since };
+        }
         Self { cursor, since: since.min(Frontier::at(keep_within.last)) }
     }
 }
@@ -185,7 +189,8 @@ impl<F: FnMut() -> Result<SegmentWriter>> Merge<F> {
             let before = updates.len();
             source.updates(updates);
             if let (Some(new), Some(since)) = (updates.get_mut(before..), sinces.get(index)) {
-                advance(new, *since);
+                let late = since.ts().filter(|_| planted(Bug::AdvancedBeyondSince));
+                advance(new, late.map_or(*since, Frontier::just_beyond));
                 read += new.len();
             }
             if updates.len() >= fold_at {

@@ -12,6 +12,7 @@
 use crate::cursor::EntrySink;
 use crate::error::Result;
 use crate::format::table_val::{VERSION_DELETE, ts_of};
+use crate::planted::{Bug, planted};
 use crate::types::{Frontier, Timestamp};
 
 /// What may lie below the versions that are written.
@@ -61,6 +62,9 @@ impl<S: EntrySink> VersionSink<S> {
         }
         self.last = Some(ts);
         self.settled = self.since >= Frontier::at(ts);
+        if self.settled && planted(Bug::NewestBelowSinceLost) {
+            return Ok(());
+        }
         if diff == VERSION_DELETE {
             self.deletions.push((stored.to_vec(), ts));
             return Ok(());
@@ -101,6 +105,7 @@ impl<S: EntrySink> VersionSink<S> {
 
     fn end_key(&mut self) -> Result<()> {
         match self.floor {
+            Floor::OlderMayExist if planted(Bug::DeletionDroppedEarly) => self.deletions.clear(),
             Floor::OlderMayExist => self.write_deletions()?,
             Floor::Nothing => self.deletions.clear(),
         }

@@ -283,6 +283,17 @@ const TABLE: &[OptionInfo] = &[
         set: |options, _, text| flag(text).map(|on| options.hash_index = on),
     },
     OptionInfo {
+        name: "segment_bytes",
+        kind: OptionKind::Bytes {
+            min: limits::SEGMENT_BYTES_MIN,
+            max: limits::SEGMENT_LEN_TARGET,
+            unit: 1,
+        },
+        purpose: "Length at which a segment is closed and the next one begun.",
+        get: |options| display_size(options.segment_bytes),
+        set: |options, kind, text| kind.number(text).map(|bytes| options.segment_bytes = bytes),
+    },
+    OptionInfo {
         name: "auto_compaction",
         kind: OptionKind::Flag,
         purpose: "Whether merges are chosen in the background.",

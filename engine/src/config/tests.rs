@@ -16,6 +16,7 @@ fn every_option_goes_round_through_text() {
         compression: Compression::Cold { level: 7 },
         block_cache_bytes: 0,
         hash_index: false,
+        segment_bytes: 1 << 20,
         auto_compaction: false,
         ..Options::default()
     };

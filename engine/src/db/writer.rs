@@ -17,6 +17,7 @@ use crate::leader::{Assigned, WriteState};
 use crate::limits::FROZEN_COUNT_MAX;
 use crate::maintenance::Worker;
 use crate::memtable::{Memtable, SLOT_BYTES};
+use crate::planted::{Bug, planted};
 use crate::recovery::{self, Recovered};
 use crate::stats::Stats;
 use crate::sync::Mutex;
@@ -203,7 +204,7 @@ impl Writer {
             return results;
         }
         let logged = leader.log(&accepted);
-        if logged.is_err() {
+        if logged.is_err() && !planted(Bug::FailedCommitKept) {
             leader.state.revert(undo);
         }
         let first = logged.as_ref().map_or(0, |last| last.0 + 1 - accepted.len() as u64);
@@ -235,7 +236,7 @@ impl Writer {
 
     /// Refuses events whose ids their logs have already, or get by a commit before in the group.
     fn check_events(&self, commit: &Commit, group: &[(usize, &Request, Assigned)]) -> Result<()> {
-        for (log, id) in commit.event_ids() {
+        for (log, id) in commit.event_ids().iter().filter(|_| !planted(Bug::EventIdsUnchecked)) {
             if group.iter().any(|(_, other, _)| other.commit.appends_id(*log, id)) {
                 return Err(Error::Busy { what: "the same event id is being appended" });
             }
@@ -277,7 +278,7 @@ impl Writer {
                 return Err(self.conflict(*table, key));
             }
         }
-        for (table, range) in &reads.ranges {
+        for (table, range) in reads.ranges.iter().filter(|_| !planted(Bug::RangesUnvalidated)) {
             if let Some(written) = written.get(table)
                 && let Some(key) = written.first_version_in(range)?
             {
@@ -297,7 +298,7 @@ impl Writer {
     /// Lowers what a commit asks to forget to what the holds allow; what it asked for where that is
     /// more. Under the leader's lock, so that no hold comes in between.
     fn limit_since(&self, request: &mut Request) -> Result<Vec<(CollectionId, Frontier)>> {
-        if !request.commit.must_sync() {
+        if !request.commit.must_sync() || planted(Bug::HoldsIgnored) {
             return Ok(Vec::new());
         }
         let held =
@@ -483,9 +484,9 @@ impl Leader {
             .collect();
         let last = self.wal.append(&frames)?;
         let durability = |wanted| accepted.iter().any(|(_, r, _)| r.durability == wanted);
-        let made = if durability(Durability::Fsync) {
+        let made = if durability(Durability::Fsync) && !planted(Bug::AcknowledgedEarly) {
             self.wal.sync().map(drop)
-        } else if durability(Durability::Buffer) {
+        } else if durability(Durability::Buffer) || durability(Durability::Fsync) {
             self.wal.write()
         } else {
             Ok(())

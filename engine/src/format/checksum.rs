@@ -1,5 +1,6 @@
 //! The checksum and the hash that are persisted.
 
+use crate::planted::{Bug, planted};
 use std::fmt;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -21,7 +22,7 @@ pub fn crc32_seeded(seed: u32, bytes: &[u8]) -> u32 {
 /// never get past it.
 #[must_use]
 pub fn crc_matches(read: u32, computed: u32) -> bool {
-    cfg!(fuzzing) || read == computed
+    cfg!(fuzzing) || read == computed || planted(Bug::ChecksumsIgnored)
 }
 
 /// The digest of a file: XXH3, 128 bits, seed 0.

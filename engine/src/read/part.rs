@@ -12,6 +12,7 @@
 use super::merge::Direction;
 use crate::cursor::{Cursor, PlainRows};
 use crate::error::{Error, Result, display_bytes};
+use crate::planted::{Bug, planted};
 use crate::segment::{BlockCopy, Segment, SegmentCursor};
 use crate::types::{Frontier, TimeWindow, Timestamp};
 use std::sync::Arc;
@@ -77,6 +78,7 @@ impl PartCursor {
             while let Some(next) = this.neighbour(direction)? {
                 this.enter(next, |cursor| match direction {
                     Direction::Forward => cursor.seek_first(),
+                    Direction::Reverse if planted(Bug::ReverseCrossesWrong) => cursor.seek_first(),
                     Direction::Reverse => cursor.seek_last(),
                 })?;
                 if this.valid() {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::anchors::AnchoredKey;
 use crate::format::column::head_at;
 use crate::found::{Found, ValRef, Version};
+use crate::planted::{Bug, planted};
 use crate::types::{TimeWindow, Timestamp};
 
 impl Segment {
@@ -109,6 +110,9 @@ impl Segment {
             let (bytes, row) = self.block(blocks, block)?;
             if place.key < row.shape.keys() && row.shape.key_is(bytes.as_slice(), place.key, key) {
                 return Ok(Some(Place { block, bytes, row, key: place.key }));
+            }
+            if planted(Bug::FirstPlaceOnly) {
+                break;
             }
         }
         Ok(None)
@@ -222,7 +226,8 @@ impl Place<'_> {
     fn first_version_at(&self, ts: Timestamp) -> Option<u32> {
         let (shape, bytes) = (&self.row.shape, self.bytes.as_slice());
         let entries = shape.entries_of(bytes, self.key);
-        let is_newer = |entry| head_at(bytes, shape.val_range(bytes, entry).start) < !ts;
+        let first = if planted(Bug::VersionOffByOne) { !ts + u64::from(ts > 0) } else { !ts };
+        let is_newer = |entry| head_at(bytes, shape.val_range(bytes, entry).start) < first;
         let TimeWindow { first, last } = self.row.window;
         let share = u128::from(last - ts.clamp(first, last)) * entries.len() as u128;
         // Below the count of entries, which is a u32.

@@ -32,6 +32,7 @@ use crate::limits::{
     BLOCK_LEN_TARGET, ENTRY_UPDATES_MAX, KEY_LEN_MAX, SEGMENT_BLOCKS_MAX, SEGMENT_LEN_TARGET,
     VAL_LEN_MAX,
 };
+use crate::planted::{Bug, planted};
 use crate::types::{Kind, SegmentId, SegmentMeta, Timestamp};
 use std::cmp::Ordering;
 use std::path::Path;
@@ -52,6 +53,8 @@ pub struct SegmentOptions {
     pub bits_per_key: usize,
     /// Whether there is to be a hash index.
     pub hash_index: bool,
+    /// Length of the blocks at which the segment counts as full.
+    pub len_target: u64,
     /// Most bytes of anchors, for which a writer takes up to three times as many in memory.
     pub anchors_len_max: usize,
 }
@@ -63,6 +66,7 @@ impl Default for SegmentOptions {
             block_len: BLOCK_LEN_TARGET,
             bits_per_key: 12,
             hash_index: true,
+            len_target: SEGMENT_LEN_TARGET,
             anchors_len_max: ANCHORS_LEN_MAX,
         }
     }
@@ -172,9 +176,9 @@ impl SegmentWriter {
     /// Whether the segment has reached its target and should be finished before the next new key.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.totals.data_len >= SEGMENT_LEN_TARGET
+        self.totals.data_len >= self.options.len_target
             || self.hashes.len() >= SEGMENT_KEYS_TARGET
-            || self.index.len_bytes() as u64 >= SEGMENT_LEN_TARGET / 4
+            || self.index.len_bytes() as u64 >= self.options.len_target / 4
             || self.index.blocks().len() >= SEGMENT_BLOCKS_MAX / 2
     }
 
@@ -349,7 +353,11 @@ impl SegmentWriter {
         self.put_section(&mut table, SECTION_BLOCK_INDEX, SECTION_REQUIRED, &index)?;
         self.put_section(&mut table, SECTION_STATS, SECTION_REQUIRED, &stats.encode())?;
         if self.options.bits_per_key > 0 {
-            let filter = encode_filter(&self.hashes, self.options.bits_per_key);
+            let known = self.hashes.len() - usize::from(planted(Bug::StaleFilter));
+            let filter = encode_filter(
+                self.hashes.get(..known).unwrap_or_default(),
+                self.options.bits_per_key,
+            );
             self.put_section(&mut table, SECTION_FILTER, 0, &filter)?;
         }
         if self.options.hash_index

@@ -12,6 +12,7 @@ use super::{FRAMES_START, WalOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::wal_frame::{FileHeader, salt};
 use crate::io::{File, Fs, OpenMode};
+use crate::planted::{Bug, planted};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::SeqNo;
@@ -358,7 +359,7 @@ impl WalShared {
                 .sealed
                 .iter()
                 .take(limit)
-                .take_while(|sealed| sealed.last <= flushed_seqno)
+                .take_while(|sealed| sealed.last <= flushed_seqno || planted(Bug::WalReusedEarly))
                 .count();
             for sealed in files.sealed.drain(..count).collect::<Vec<_>>() {
                 let fits = sealed.len.now <= self.options.file_len;

@@ -23,6 +23,7 @@ use crate::format::wal_frame::{
     FrameHeader, WAL_FRAME_CLOSE, WAL_FRAME_COMMIT, WAL_FRAME_HEADER_LEN, frame_len,
 };
 use crate::limits::COMMIT_LEN_MAX;
+use crate::planted::{Bug, planted};
 use crate::sync::atomic::Ordering;
 use crate::types::SeqNo;
 use std::path::Path;
@@ -223,7 +224,13 @@ impl WalWriter {
         let Some(active) = self.active.as_mut().filter(|_| !is_durable) else {
             return Ok(self.durable_seqno);
         };
-        if let Err(e) = active.file.sync() {
+        let again = |_| active.file.sync();
+        let synced = match planted(Bug::WalSyncSkipped) {
+            true => Ok(()),
+            false if planted(Bug::FailedSyncRetried) => active.file.sync().or_else(again),
+            false => active.file.sync(),
+        };
+        if let Err(e) = synced {
             return Err(self.poison("syncing", e));
         }
         active.len.durable = active.len.now;

@@ -383,7 +383,7 @@ impl World {
         self.db.checkpoint(Path::new(&dir)).unwrap();
         let copy =
             Db::open(Env::memory(self.fs.clone()), Path::new(&dir), small_options()).unwrap();
-        assert_eq!(known_only(whole(&copy).unwrap()), self.wanted());
+        same(&copy, &self.wanted(), "a checkpoint");
     }
 
     fn back_up(&mut self) {
@@ -406,7 +406,7 @@ impl World {
         repo.restore(Some(*number), Path::new(&dir)).unwrap();
         let copy =
             Db::open(Env::memory(self.fs.clone()), Path::new(&dir), small_options()).unwrap();
-        assert_eq!(&known_only(whole(&copy).unwrap()), wanted);
+        same(&copy, wanted, "a backup");
     }
 
     /// What is not allowed is refused and changes nothing.
@@ -442,16 +442,33 @@ impl World {
 
     fn check(&mut self) {
         let wanted = self.wanted();
-        assert_eq!(known_only(whole(&self.db).unwrap()), wanted);
+        same(&self.db, &wanted, "the database");
         if self.chance.one_in(3) {
             self.reader.refresh().unwrap();
-            assert_eq!(known_only(whole(&self.reader).unwrap()), wanted, "a reader");
+            same(&self.reader, &wanted, "a reader");
         }
     }
 }
 
 fn follow(fs: &MemFs) -> Db {
     Db::open_read_only(Env::memory(fs.clone()), Path::new(DIR), small_options()).unwrap()
+}
+
+/// Fails with the first difference.
+#[track_caller]
+fn same(db: &Db, wanted: &[Whole], what: &str) {
+    let found = known_only(whole(db).unwrap());
+    let head = |all: &[Whole]| -> Vec<_> {
+        all.iter()
+            .map(|(name, kind, since, upper, _)| (name.clone(), *kind, *since, *upper))
+            .collect()
+    };
+    assert_eq!(head(&found), head(wanted), "{what}");
+    for ((name, .., found), (.., wanted)) in found.iter().zip(wanted) {
+        let at = found.iter().zip(wanted).take_while(|(a, b)| a == b).count();
+        let (a, b) = (found.get(at), wanted.get(at));
+        assert_eq!(a, b, "{what}: update {at} of {name}");
+    }
 }
 
 /// Without the table of the database's own.

@@ -226,7 +226,12 @@ impl World {
         self.clock = self.db.now() + 1;
         let known = self.known.get(&name).unwrap();
         assert!((upper..=self.upper(known)).contains(&frontier), "{frontier}, not {upper}");
-        assert_eq!(state, known.contents(frontier - 1), "{name} below {frontier}");
+        let contents = known.contents(frontier - 1);
+        let differs = state.iter().zip(&contents).find(|(a, b)| a != b);
+        assert!(
+            state.len() == contents.len() && differs.is_none(),
+            "{name} below {frontier}: {differs:?}"
+        );
         let what = self.below(4);
         let known = self.known.get_mut(&name).unwrap();
         if what == 0 {
