@@ -10,6 +10,7 @@
 //! | `mixed` | all kinds and operations in one random history agree with plain maps and lists |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
+//! | `explore` | of every crash state of many workloads, that it is one that was promised |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
 //! | `absent` | what is looked for is found in whatever file it is |
 //! | `backup` | backups hold whole commits, share what does not change, and survive power cuts |
@@ -44,6 +45,8 @@ mod corruption;
 mod deep;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod explore;
 #[cfg(test)]
 mod format_spec;
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! Every state of the disk that a power cut at any moment of many workloads can leave is one that was
+//! promised: everything acknowledged is there, nothing is half there, and life goes on.
+//!
+//! Method: see `datestone_tests::explore`. `DATESTONE_EXPLORE_STATES` sets how many distinct states are
+//! looked at, over all workloads; `.ci/explore` does so at length. `DATESTONE_SEED` repeats a run.
+
+use datestone_engine::io::{Clock, OsClock};
+use datestone_tests::explore::record::Skip;
+use datestone_tests::explore::workload::{Swept, Workload};
+use datestone_tests::explore::{Explorer, Tally};
+use datestone_tests::seed::{count, seed};
+
+/// Count of workloads, which share the number of states.
+const WORKLOADS: u64 = 1;
+
+/// Explores a workload, seed after seed, until its share of the states is looked at.
+fn explore(name: &str, workload: impl Fn(u64) -> Box<dyn Workload>) {
+    let first = seed(&format!("explore {name}"));
+    let share = count("DATESTONE_EXPLORE_STATES", 20_000).div_ceil(WORKLOADS);
+    let started = OsClock.monotonic();
+    let mut explorer = Explorer::default();
+    let distinct = |explorer: &Explorer| explorer.tallies.iter().map(|t| t.distinct).sum::<u64>();
+    for round in 0.. {
+        let left = share.saturating_sub(distinct(&explorer));
+        if left == 0 {
+            break;
+        }
+        let seed = first.wrapping_add(round);
+        let outcome = explorer.explore(&*workload(seed), seed, left.div_ceil(2), Skip::Nothing);
+        outcome.unwrap_or_else(|what| panic!("{what}"));
+    }
+    let seconds = (OsClock.monotonic() - started).as_secs_f64();
+    for (model, tally) in ["strict", "relaxed"].iter().zip(explorer.tallies) {
+        let Tally { ops, tried, distinct, recoveries } = tally;
+        eprintln!(
+            "explored {name}, {model}: {ops} operations, {tried} states, {distinct} distinct, \
+             {recoveries} recoveries cut, 0 violations"
+        );
+    }
+    eprintln!("explored {name}: {} distinct states in {seconds:.1} s", distinct(&explorer));
+}
+
+#[test]
+fn commits_flushes_and_merges() {
+    explore("sweep", |seed| Box::new(Swept::new(seed, 26)));
+}
+
+/// Goal: the explorer sees what it is there to see. Method: syncs that the engine asked for are left
+/// out or come late, as if it had not asked for them; each such bug is found.
+#[test]
+fn planted_bugs_are_found() {
+    let seed = seed("explore planted");
+    for skip in [
+        Skip::DirSyncs,
+        Skip::FileSyncs(".log"),
+        Skip::FileSyncs("MANIFEST"),
+        Skip::FileSyncs(".seg"),
+        Skip::Late(".log"),
+        Skip::Late("MANIFEST"),
+    ] {
+        let found = Explorer::default().explore(&Swept::new(seed, 26), seed, 4_000, skip);
+        let report = found.expect_err(&format!("{skip:?} is found"));
+        eprintln!("{report}");
+        assert!(report.contains("pending:") && report.contains(&format!("{seed}")), "{report}");
+    }
+}

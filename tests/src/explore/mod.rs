@@ -1,0 +1,249 @@
+//! The crash explorer: which states a power cut at any moment can leave, and whether each of them is
+//! what was promised.
+//!
+//! ```text
+//! workload -> RecordFs: operations and marks -> Disk: durable and pending, prefix by prefix
+//!          -> recipes: a fate for each pending change -> Image, told apart by its hash
+//!          -> opened, compared, verified, written to, opened again -> judged by the marks
+//! ```
+//!
+//! It shares nothing with the crash model of [`MemFs`](datestone_engine::io::MemFs), which only holds
+//! the images that are opened.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`record`] | a file system that writes down what is done to it; bugs planted there |
+//! | [`disk`] | what is durable, what is pending, and the image after a power cut |
+//! | [`recipe`] | which states are looked at; shrinking |
+//! | [`workload`] | steps with a known state after each |
+//! | [`check`] | what a database must hold |
+//!
+//! # Invariants
+//! 1. Everything follows from the seed.
+//! 2. An image is opened once however often it comes up; it is judged each time, as more has been
+//!    acknowledged.
+
+pub mod check;
+pub mod disk;
+pub mod recipe;
+pub mod record;
+pub mod workload;
+
+use self::check::{Expected, Observed};
+use self::disk::{Disk, Image, Model};
+use self::recipe::{Fates, recipes, shrink};
+use self::record::{Op, Skip};
+use self::workload::{Workload, recorded, run};
+use crate::database::{DIR, small_options};
+use crate::seed::Chance;
+use datestone_engine::db::Db;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Of so many images, the opening of one is itself cut off.
+const RECOVERY_ONE_IN: u128 = 24;
+/// How often a recovery is cut off in a row.
+const DEPTH_MAX: usize = 2;
+
+/// What was explored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Operations of the workloads.
+    pub ops: u64,
+    /// States that were made.
+    pub tried: u64,
+    /// Of these, images that had not been seen before.
+    pub distinct: u64,
+    /// Recoveries that were cut off in turn.
+    pub recoveries: u64,
+}
+
+/// Explores workloads, and remembers which images were seen.
+#[derive(Debug, Default)]
+pub struct Explorer {
+    /// What was done, for [`Model::Strict`] and [`Model::Relaxed`].
+    pub tallies: [Tally; 2],
+    seen: HashSet<u128>,
+}
+
+impl Explorer {
+    /// Explores one workload under both models: about `share` distinct images of each, or all that it
+    /// has.
+    ///
+    /// # Errors
+    /// The first violation, in words, with the smallest state that shows it.
+    pub fn explore(
+        &mut self,
+        workload: &dyn Workload,
+        seed: u64,
+        share: u64,
+        skip: Skip,
+    ) -> Result<(), String> {
+        let run = run(workload, seed, skip)?;
+        let expected = Expected::new(run.states, workload.copies());
+        let mut observed = HashMap::new();
+        for (model, tally) in [Model::Strict, Model::Relaxed].into_iter().zip(&mut self.tallies) {
+            let mut walk = Walk {
+                expected: &expected,
+                model,
+                chance: Chance::new(seed),
+                take: take(model, &run.ops, share),
+                observed: &mut observed,
+                seen: &mut self.seen,
+                tally,
+            };
+            walk.tally.ops += run.ops.len() as u64;
+            walk.walk(&run.ops, &Image::default(), 0..=0, 0).map_err(|what| {
+                let name = workload.name();
+                format!("workload '{name}', DATESTONE_SEED={seed}, {model:?}, {skip:?}\n{what}")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Of a thousand states, how many are looked at, so that about `share` are.
+fn take(model: Model, ops: &[Op], share: u64) -> u64 {
+    let (mut disk, mut chance) = (Disk::new(model, &Image::default()), Chance::new(0));
+    let mut all = 1;
+    for op in ops {
+        disk.take(op);
+        all += recipes(&disk, &mut chance).len() as u64;
+    }
+    // Most images come up more than once.
+    (share.saturating_mul(1_500) / all).clamp(1, 1_000)
+}
+
+/// One way through the operations of a workload, or of a recovery.
+struct Walk<'a> {
+    expected: &'a Expected,
+    model: Model,
+    chance: Chance,
+    /// Of a thousand states, how many are looked at.
+    take: u64,
+    /// What was seen of images of this workload (I2).
+    observed: &'a mut HashMap<u128, Observed>,
+    seen: &'a mut HashSet<u128>,
+    tally: &'a mut Tally,
+}
+
+impl Walk<'_> {
+    /// Looks at the states after every prefix of `ops`, which began on a disk with `base`.
+    fn walk(
+        &mut self,
+        ops: &[Op],
+        base: &Image,
+        mut steps: RangeInclusive<usize>,
+        depth: usize,
+    ) -> Result<(), String> {
+        let mut disk = Disk::new(self.model, base);
+        for (index, op) in ops.iter().enumerate() {
+            match op {
+                Op::Begun(count) => steps = *steps.start()..=*count,
+                Op::Acknowledged(count) => steps = *count..=*steps.end(),
+                _ => disk.take(op),
+            }
+            for fates in recipes(&disk, &mut self.chance) {
+                if self.chance.below(1_000) >= self.take {
+                    continue;
+                }
+                if let Err(what) = self.look(&disk.image(&fates), &steps, depth) {
+                    return Err(self.report(&what, ops, index, &disk, fates, &steps, depth));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one state, and now and then at the states that a cut of its recovery leaves.
+    fn look(
+        &mut self,
+        image: &Image,
+        steps: &RangeInclusive<usize>,
+        depth: usize,
+    ) -> Result<(), String> {
+        let hash = image.hash();
+        self.tally.tried += 1;
+        if let Some(observed) = self.observed.get(&hash) {
+            return self.expected.judge(observed, steps);
+        }
+        self.tally.distinct += u64::from(self.seen.insert(hash));
+        let observed = observe(self.expected, image, hash)?;
+        let verdict = self.expected.judge(&observed, steps);
+        self.observed.insert(hash, observed);
+        verdict?;
+        if depth < DEPTH_MAX && (hash >> 64).is_multiple_of(RECOVERY_ONE_IN) {
+            self.tally.recoveries += 1;
+            return self.walk(&recovery(image, hash)?, image, steps.clone(), depth + 1);
+        }
+        Ok(())
+    }
+
+    /// A violation in words: the smallest recipe that still fails, and what led to it.
+    #[expect(clippy::too_many_arguments, reason = "it is all that is known of a violation")]
+    fn report(
+        &mut self,
+        what: &str,
+        ops: &[Op],
+        index: usize,
+        disk: &Disk,
+        fates: Fates,
+        steps: &RangeInclusive<usize>,
+        depth: usize,
+    ) -> String {
+        // A violation of a recovery's states is told, and made small, where it was found.
+        let is_nested = what.starts_with("in a recovery");
+        let mut last = what.to_owned();
+        let fates = if is_nested {
+            fates
+        } else {
+            shrink(disk, fates, &mut |fates| {
+                let image = disk.image(fates);
+                let seen = observe(self.expected, &image, image.hash());
+                let verdict = seen.and_then(|seen| self.expected.judge(&seen, steps));
+                verdict.inspect_err(|e| last.clone_from(e)).is_err()
+            })
+        };
+        let mut text = String::new();
+        let place = if depth > 0 { "in a recovery, " } else { "" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{place}after operation {index} of {}, steps {steps:?}: {last}",
+            ops.len()
+        );
+        for (change, fate) in disk.pending.iter().zip(&fates) {
+            let _ = writeln!(text, "  pending: {change}: {fate:?}");
+        }
+        for op in ops.get(index.saturating_sub(12)..=index).unwrap_or_default() {
+            let _ = writeln!(text, "  before: {}", show(op));
+        }
+        text
+    }
+}
+
+/// Observes, and takes a panic for what it is.
+fn observe(expected: &Expected, image: &Image, hash: u128) -> Result<Observed, String> {
+    catch_unwind(AssertUnwindSafe(|| expected.observe(image, hash)))
+        .unwrap_or_else(|_| Err("a panic".into()))
+}
+
+/// What opening an image does to it.
+fn recovery(image: &Image, hash: u128) -> Result<Vec<Op>, String> {
+    let fs = image.materialise(hash as u64).map_err(|e| format!("a broken image: {e}"))?;
+    let (env, record) = recorded(fs, image, Skip::Nothing);
+    drop(Db::open(env, Path::new(DIR), small_options()).map_err(|e| e.to_string())?);
+    Ok(record.take())
+}
+
+fn show(op: &Op) -> String {
+    match op {
+        Op::Write(file, offset, data) => {
+            format!("write {} bytes at {offset} of file {file}", data.len())
+        }
+        other => format!("{other:?}"),
+    }
+}
