@@ -6,12 +6,13 @@
 
 use datestone_engine::io::{Clock, OsClock};
 use datestone_tests::explore::record::Skip;
+use datestone_tests::explore::script::{Script, THEMES};
 use datestone_tests::explore::workload::{Swept, Workload};
 use datestone_tests::explore::{Explorer, Tally};
 use datestone_tests::seed::{count, seed};
 
 /// Count of workloads, which share the number of states.
-const WORKLOADS: u64 = 1;
+const WORKLOADS: u64 = THEMES.len() as u64 + 1;
 
 /// Explores a workload, seed after seed, until its share of the states is looked at.
 fn explore(name: &str, workload: impl Fn(u64) -> Box<dyn Workload>) {
@@ -31,10 +32,11 @@ fn explore(name: &str, workload: impl Fn(u64) -> Box<dyn Workload>) {
     }
     let seconds = (OsClock.monotonic() - started).as_secs_f64();
     for (model, tally) in ["strict", "relaxed"].iter().zip(explorer.tallies) {
-        let Tally { ops, tried, distinct, recoveries } = tally;
+        let Tally { ops, tried, distinct, recoveries, known } = tally;
+        assert!(known > 5, "{known} states of the database prove nothing");
         eprintln!(
-            "explored {name}, {model}: {ops} operations, {tried} states, {distinct} distinct, \
-             {recoveries} recoveries cut, 0 violations"
+            "explored {name}, {model}: {known} states of the database, {ops} operations, {tried} \
+             states of the disk, {distinct} distinct, {recoveries} recoveries cut, 0 violations"
         );
     }
     eprintln!("explored {name}: {} distinct states in {seconds:.1} s", distinct(&explorer));
@@ -45,21 +47,67 @@ fn commits_flushes_and_merges() {
     explore("sweep", |seed| Box::new(Swept::new(seed, 26)));
 }
 
+/// A test for each theme, so that they run side by side.
+macro_rules! themes {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            let theme = THEMES.iter().find(|theme| theme.name == $name).unwrap();
+            explore($name, |seed| Box::new(Script::new(theme, seed)));
+        })*
+
+        #[test]
+        fn every_theme_has_a_test() {
+            assert!(THEMES.iter().map(|theme| theme.name).eq([$($name),*]));
+        }
+    };
+}
+
+themes! {
+    commits: "commits",
+    log_files: "log files",
+    flush_and_merge: "flush and merge",
+    compact_below: "compact_below",
+    truncate_at: "truncate_at",
+    erase: "erase",
+    drops: "drops",
+    durable_holds: "durable holds",
+    subscriptions: "subscriptions",
+    bulk_ingest: "bulk ingest",
+    checkpoint: "checkpoint",
+    backup: "backup",
+    tables_and_logs: "tables and logs",
+    mix: "mix",
+}
+
 /// Goal: the explorer sees what it is there to see. Method: syncs that the engine asked for are left
 /// out or come late, as if it had not asked for them; each such bug is found.
 #[test]
 fn planted_bugs_are_found() {
     let seed = seed("explore planted");
-    for skip in [
-        Skip::DirSyncs,
-        Skip::FileSyncs(".log"),
-        Skip::FileSyncs("MANIFEST"),
-        Skip::FileSyncs(".seg"),
-        Skip::Late(".log"),
-        Skip::Late("MANIFEST"),
-    ] {
-        let found = Explorer::default().explore(&Swept::new(seed, 26), seed, 4_000, skip);
-        let report = found.expect_err(&format!("{skip:?} is found"));
+    let theme = |name: &str| {
+        let theme = THEMES.iter().find(|theme| theme.name == name).unwrap();
+        Box::new(Script::new(theme, seed)) as Box<dyn Workload>
+    };
+    let sweep = || Box::new(Swept::new(seed, 26)) as Box<dyn Workload>;
+    let planted = [
+        (sweep(), Skip::RootSyncs),
+        (sweep(), Skip::DirSyncs("/db")),
+        (sweep(), Skip::FileSyncs(".log")),
+        (sweep(), Skip::FileSyncs("MANIFEST")),
+        (sweep(), Skip::FileSyncs(".seg")),
+        (sweep(), Skip::Late(".log")),
+        (sweep(), Skip::Late("MANIFEST")),
+        (theme("checkpoint"), Skip::DirSyncs("/checkpoint")),
+        (theme("checkpoint"), Skip::FileSyncs("/checkpoint")),
+        (theme("backup"), Skip::DirSyncs("/backups")),
+        (theme("backup"), Skip::FileSyncs("/backups")),
+        (theme("backup"), Skip::FileSyncs("/copy")),
+        (theme("bulk ingest"), Skip::FileSyncs(".seg")),
+    ];
+    for (workload, skip) in planted {
+        let found = Explorer::default().explore(&*workload, seed, 4_000, skip);
+        let report = found.expect_err(&format!("{skip:?} in '{}' is found", workload.name()));
         eprintln!("{report}");
         assert!(report.contains("pending:") && report.contains(&format!("{seed}")), "{report}");
     }

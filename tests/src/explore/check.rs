@@ -132,7 +132,21 @@ impl Expected {
         }
         probed(&db)?;
         let copies = self.copies.iter().map(|copy| self.look(&fs, &copy.place)).collect();
+        let repos = self.copies.iter().find_map(|copy| match &copy.place {
+            Place::Backup(repo, _) => Some(repo),
+            Place::Database(_) => None,
+        });
+        if let Some(repo) = repos {
+            // Whatever is left of backups, the next one works.
+            db.backup(Path::new(repo)).map_err(told("cannot be backed up"))?;
+        }
         Ok(Observed { existed, state, copies })
+    }
+
+    /// How many different states there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.known.len()
     }
 
     /// The known state that is most like one, and the difference.

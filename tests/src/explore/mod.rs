@@ -16,6 +16,7 @@
 //! | [`disk`] | what is durable, what is pending, and the image after a power cut |
 //! | [`recipe`] | which states are looked at; shrinking |
 //! | [`workload`] | steps with a known state after each |
+//! | [`script`] | workloads by theme and seed |
 //! | [`check`] | what a database must hold |
 //!
 //! # Invariants
@@ -27,6 +28,7 @@ pub mod check;
 pub mod disk;
 pub mod recipe;
 pub mod record;
+pub mod script;
 pub mod workload;
 
 use self::check::{Expected, Observed};
@@ -59,6 +61,8 @@ pub struct Tally {
     pub distinct: u64,
     /// Recoveries that were cut off in turn.
     pub recoveries: u64,
+    /// Different states that the databases went through.
+    pub known: u64,
 }
 
 /// Explores workloads, and remembers which images were seen.
@@ -96,6 +100,7 @@ impl Explorer {
                 tally,
             };
             walk.tally.ops += run.ops.len() as u64;
+            walk.tally.known += expected.count() as u64;
             walk.walk(&run.ops, &Image::default(), 0..=0, 0).map_err(|what| {
                 let name = workload.name();
                 format!("workload '{name}', DATESTONE_SEED={seed}, {model:?}, {skip:?}\n{what}")
