@@ -65,6 +65,8 @@ macro_rules! themes {
 
 themes! {
     commits: "commits",
+    unsynced_commits: "unsynced commits",
+    tokens: "tokens",
     log_files: "log files",
     flush_and_merge: "flush and merge",
     compact_below: "compact_below",

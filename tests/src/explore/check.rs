@@ -2,13 +2,14 @@
 
 use super::disk::Image;
 use super::workload::{Copy, Place};
-use crate::database::{DIR, Whole, damage, small_options, whole};
+use crate::database::{DIR, Row, Whole, collect, damage, small_options, whole};
 use datestone_engine::backup::Backups;
 use datestone_engine::commit::Commit;
 use datestone_engine::config::{Durability, Options};
-use datestone_engine::db::{Db, DurableHold, DurableSubscription};
+use datestone_engine::db::{BOOKS, Db};
 use datestone_engine::error::{Error, ErrorKind, Result};
 use datestone_engine::io::{Env, Fs, MemFs};
+use datestone_engine::read::RangeSpec;
 use datestone_engine::types::{Kind, Update};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -20,12 +21,13 @@ const PROBE: &str = "~probe";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     collections: Vec<Whole>,
-    holds: Vec<DurableHold>,
-    subscriptions: Vec<DurableSubscription>,
+    /// What the database keeps in the table of its own: holds, subscriptions, tokens. Its history is
+    /// nobody's business.
+    books: Vec<Row>,
 }
 
 impl State {
-    /// The state of an open database, without the table that it keeps for itself and the probe.
+    /// The state of an open database, without the probe.
     ///
     /// # Errors
     /// What reading returns.
@@ -33,8 +35,11 @@ impl State {
         let mut collections = whole(db)?;
         collections.retain(|(name, ..)| !name.starts_with('$') && name != PROBE);
         collections.iter_mut().for_each(|(.., updates)| updates.sort());
-        let (holds, subscriptions) = (db.durable_holds()?, db.durable_subscriptions()?);
-        Ok(Self { collections, holds, subscriptions })
+        let books = match db.find(BOOKS) {
+            Ok(books) => collect(db.latest(books.id)?.contents(RangeSpec::ALL))?,
+            Err(_) => Vec::new(),
+        };
+        Ok(Self { collections, books })
     }
 
     /// Where the two differ, in short.
@@ -59,10 +64,7 @@ impl State {
                 );
             }
         }
-        format!(
-            "holds {:?} and {:?}, not {:?} and {:?}",
-            self.holds, self.subscriptions, other.holds, other.subscriptions
-        )
+        format!("books {:?}, not {:?}", self.books, other.books)
     }
 }
 
@@ -108,6 +110,7 @@ impl Expected {
     /// What is wrong with it, whatever was acknowledged.
     pub fn observe(&self, image: &Image, hash: u128) -> std::result::Result<Observed, String> {
         let fs = image.materialise(hash as u64).map_err(|e| format!("a broken image: {e}"))?;
+        let followed = if hash % 8 == 2 { follow(&fs)? } else { None };
         let existing = Options { create_if_missing: false, ..small_options() };
         let (db, existed) = match open(&fs, DIR, existing) {
             Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -120,6 +123,9 @@ impl Expected {
             let (_, near) = self.nearest(&found);
             return Err(format!("no state that there ever was: {near}"));
         };
+        if let Some(followed) = followed.filter(|followed| *followed != found) {
+            return Err(format!("a reader saw something else: {}", followed.difference(&found)));
+        }
         if let Some(e) = damage(&db).map_err(told("cannot be verified"))? {
             return Err(format!("is damaged: {e}"));
         }
@@ -229,6 +235,15 @@ impl Expected {
 
 fn open(fs: &MemFs, dir: &str, options: Options) -> Result<Db> {
     Db::open(Env::memory(fs.clone()), Path::new(dir), options)
+}
+
+/// What a reader sees before anybody has opened the database to write it.
+fn follow(fs: &MemFs) -> std::result::Result<Option<State>, String> {
+    match Db::open_read_only(Env::memory(fs.clone()), Path::new(DIR), small_options()) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("cannot be opened to read: {e}")),
+        Ok(db) => State::of(&db).map(Some).map_err(told("cannot be read by a reader")),
+    }
 }
 
 fn told(what: &'static str) -> impl Fn(Error) -> String {

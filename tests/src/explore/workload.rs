@@ -27,6 +27,11 @@ pub trait Workload {
     /// # Errors
     /// What the database returns.
     fn step(&self, world: &mut World, n: usize) -> Result<()>;
+    /// Whether everything up to step `n` is durable when that is made; a step that is not promises
+    /// nothing until a later one is.
+    fn is_durable(&self, _n: usize) -> bool {
+        true
+    }
     /// The copies of the database that the steps make.
     fn copies(&self) -> Vec<Copy> {
         Vec::new()
@@ -124,7 +129,9 @@ pub fn run(workload: &dyn Workload, seed: u64, skip: Skip) -> std::result::Resul
         let failed = |e: Error| format!("{}: step {n}: {e}", workload.name());
         record.mark(Op::Begun(n + 1));
         workload.step(&mut world, n).map_err(failed)?;
-        record.mark(Op::Acknowledged(n + 1));
+        if workload.is_durable(n) {
+            record.mark(Op::Acknowledged(n + 1));
+        }
         let db = world.db().map_err(failed)?;
         states.push(State::of(db).map_err(failed)?);
         if let Some(what) = workload.difference(db, n + 1).map_err(failed)? {

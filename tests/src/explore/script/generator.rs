@@ -3,6 +3,7 @@
 use super::{Part, Step, Theme};
 use crate::model::OwnedUpdate;
 use crate::seed::Chance;
+use datestone_engine::config::Durability;
 use datestone_engine::types::Kind;
 
 /// Most collections at a time.
@@ -12,6 +13,9 @@ const COLLECTIONS_MAX: usize = 5;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Act {
     Commit,
+    /// A commit that is not durable when it is made.
+    Loose,
+    Once,
     Flush,
     Compact,
     Work,
@@ -113,7 +117,16 @@ impl<'t> Generator<'t> {
         const SET: &[Kind] = &[Kind::Multiset];
         const TIMED: &[Kind] = &[Kind::Multiset, Kind::Table];
         match act {
-            Act::Commit => Some(Step::Commit(self.parts())),
+            Act::Commit => Some(Step::Commit(self.parts(), Durability::Fsync)),
+            Act::Loose => {
+                let is_given = self.chance.one_in(2);
+                let durability = if is_given { Durability::Buffer } else { Durability::None };
+                Some(Step::Commit(self.parts(), durability))
+            }
+            Act::Once => {
+                self.made += 1;
+                Some(Step::Once(self.made, self.parts()))
+            }
             Act::Flush => Some(Step::Flush),
             Act::Compact => Some(Step::Compact),
             Act::Work => Some(Step::Work),

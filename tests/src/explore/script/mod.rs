@@ -28,7 +28,9 @@ enum Step {
     Create(Kind, String),
     Drop(String),
     /// Parts for several collections, all or nothing.
-    Commit(Vec<Part>),
+    Commit(Vec<Part>, Durability),
+    /// A commit under a token, made twice.
+    Once(u64, Vec<Part>),
     Flush,
     Compact,
     /// A step in the background.
@@ -122,6 +124,16 @@ impl Workload for Script {
         .map_err(|e| Error::invalid(format!("{step:?}: {e}")))
     }
 
+    fn is_durable(&self, n: usize) -> bool {
+        // Steps in the background promise nothing of the commits before.
+        let before = self.steps.get(..=n).unwrap_or_default();
+        let last = before.iter().rfind(|step| !matches!(step, Step::Work | Step::Settle));
+        match last {
+            Some(Step::Commit(_, durability)) => *durability == Durability::Fsync,
+            _ => true,
+        }
+    }
+
     fn copies(&self) -> Vec<Copy> {
         self.copies.clone()
     }
@@ -133,10 +145,14 @@ impl Step {
             Self::Open | Self::Reopen | Self::Restore(..) => Ok(()),
             Self::Create(kind, name) => db.create_or_load(*kind, name, b"meta").map(drop),
             Self::Drop(name) => db.drop_collection(name).map(drop),
-            Self::Commit(parts) => {
-                let mut commit = Commit::new();
-                parts.iter().try_for_each(|part| part.add(db, &mut commit))?;
-                db.commit(commit, Durability::Fsync).map(drop)
+            Self::Commit(parts, durability) => db.commit(gather(db, parts)?, *durability).map(drop),
+            Self::Once(token, parts) => {
+                let token = token.to_be_bytes();
+                for _ in 0..2 {
+                    // A log's events and a table's versions would be there twice.
+                    db.commit_once(gather(db, parts)?, "writer", &token, Durability::Fsync)?;
+                }
+                Ok(())
             }
             Self::Flush => db.flush(),
             Self::Compact => db.compact(None),
@@ -181,6 +197,13 @@ impl Step {
             Self::Backup => db.backup(Path::new(REPO)).map(drop),
         }
     }
+}
+
+/// A commit of all parts.
+fn gather(db: &Db, parts: &[Part]) -> Result<Commit> {
+    let mut commit = Commit::new();
+    parts.iter().try_for_each(|part| part.add(db, &mut commit))?;
+    Ok(commit)
 }
 
 impl Part {

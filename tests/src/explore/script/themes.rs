@@ -25,6 +25,20 @@ const ALL: &[Kind] = &[Kind::Multiset, Kind::Table, Kind::ClockTable, Kind::Log]
 pub const THEMES: &[Theme] = &[
     Theme { name: "commits", kinds: SETS, steps: 24, val_len_max: 2_000, acts: &[Commit] },
     Theme {
+        name: "unsynced commits",
+        kinds: SETS,
+        steps: 30,
+        val_len_max: 3_000,
+        acts: &[Loose, Loose, Loose, Loose, Commit, Flush, Work, CompactBelow, Reopen],
+    },
+    Theme {
+        name: "tokens",
+        kinds: ALL,
+        steps: 26,
+        val_len_max: 100,
+        acts: &[Once, Once, Once, Commit, Flush, Compact, Reopen],
+    },
+    Theme {
         name: "log files",
         kinds: &[Kind::Multiset],
         steps: 20,
