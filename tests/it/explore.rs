@@ -4,7 +4,6 @@
 //! Method: see `datestone_tests::explore`. `DATESTONE_EXPLORE_STATES` sets how many distinct states are
 //! looked at, over all workloads; `.ci/explore` does so at length. `DATESTONE_SEED` repeats a run.
 
-use datestone_engine::io::{Clock, OsClock};
 use datestone_tests::explore::record::Skip;
 use datestone_tests::explore::script::{Script, THEMES};
 use datestone_tests::explore::workload::{Swept, Workload};
@@ -18,7 +17,6 @@ const WORKLOADS: u64 = THEMES.len() as u64 + 1;
 fn explore(name: &str, workload: impl Fn(u64) -> Box<dyn Workload>) {
     let first = seed(&format!("explore {name}"));
     let share = count("DATESTONE_EXPLORE_STATES", 20_000).div_ceil(WORKLOADS);
-    let started = OsClock.monotonic();
     let mut explorer = Explorer::default();
     let distinct = |explorer: &Explorer| explorer.tallies.iter().map(|t| t.distinct).sum::<u64>();
     for round in 0.. {
@@ -30,16 +28,15 @@ fn explore(name: &str, workload: impl Fn(u64) -> Box<dyn Workload>) {
         let outcome = explorer.explore(&*workload(seed), seed, left.div_ceil(2), Skip::Nothing);
         outcome.unwrap_or_else(|what| panic!("{what}"));
     }
-    let seconds = (OsClock.monotonic() - started).as_secs_f64();
     for (model, tally) in ["strict", "relaxed"].iter().zip(explorer.tallies) {
-        let Tally { ops, tried, distinct, recoveries, known } = tally;
+        let Tally { ops, tried, distinct, recoveries, known, time } = tally;
         assert!(known > 5, "{known} states of the database prove nothing");
         eprintln!(
             "explored {name}, {model}: {known} states of the database, {ops} operations, {tried} \
-             states of the disk, {distinct} distinct, {recoveries} recoveries cut, 0 violations"
+             states of the disk, {distinct} distinct, {recoveries} recoveries cut, 0 violations, {:.1} s",
+            time.as_secs_f64()
         );
     }
-    eprintln!("explored {name}: {} distinct states in {seconds:.1} s", distinct(&explorer));
 }
 
 #[test]
@@ -83,33 +80,39 @@ themes! {
 }
 
 /// Goal: the explorer sees what it is there to see. Method: syncs that the engine asked for are left
-/// out or come late, as if it had not asked for them; each such bug is found.
+/// out or come late, as if it had not asked for them; each such bug is found, within a few workloads,
+/// as not every one takes the step in question.
 #[test]
 fn planted_bugs_are_found() {
-    let seed = seed("explore planted");
-    let theme = |name: &str| {
-        let theme = THEMES.iter().find(|theme| theme.name == name).unwrap();
-        Box::new(Script::new(theme, seed)) as Box<dyn Workload>
-    };
-    let sweep = || Box::new(Swept::new(seed, 26)) as Box<dyn Workload>;
+    let first = seed("explore planted");
     let planted = [
-        (sweep(), Skip::RootSyncs),
-        (sweep(), Skip::DirSyncs("/db")),
-        (sweep(), Skip::FileSyncs(".log")),
-        (sweep(), Skip::FileSyncs("MANIFEST")),
-        (sweep(), Skip::FileSyncs(".seg")),
-        (sweep(), Skip::Late(".log")),
-        (sweep(), Skip::Late("MANIFEST")),
-        (theme("checkpoint"), Skip::DirSyncs("/checkpoint")),
-        (theme("checkpoint"), Skip::FileSyncs("/checkpoint")),
-        (theme("backup"), Skip::DirSyncs("/backups")),
-        (theme("backup"), Skip::FileSyncs("/backups")),
-        (theme("backup"), Skip::FileSyncs("/copy")),
-        (theme("bulk ingest"), Skip::FileSyncs(".seg")),
+        ("sweep", Skip::RootSyncs),
+        ("sweep", Skip::DirSyncs("/db")),
+        ("sweep", Skip::FileSyncs(".log")),
+        ("sweep", Skip::FileSyncs("MANIFEST")),
+        ("sweep", Skip::FileSyncs(".seg")),
+        ("sweep", Skip::Late(".log")),
+        ("sweep", Skip::Late("MANIFEST")),
+        ("sweep", Skip::InRecovery(".log")),
+        ("unsynced commits", Skip::InRecovery(".log")),
+        ("bulk ingest", Skip::FileSyncs(".seg")),
+        ("checkpoint", Skip::DirSyncs("/checkpoint")),
+        ("checkpoint", Skip::FileSyncs("/checkpoint")),
+        ("backup", Skip::DirSyncs("/backups")),
+        ("backup", Skip::FileSyncs("/backups")),
+        ("backup", Skip::FileSyncs("/copy")),
     ];
-    for (workload, skip) in planted {
-        let found = Explorer::default().explore(&*workload, seed, 4_000, skip);
-        let report = found.expect_err(&format!("{skip:?} in '{}' is found", workload.name()));
+    for (name, skip) in planted {
+        let workload = |seed| match THEMES.iter().find(|theme| theme.name == name) {
+            Some(theme) => Box::new(Script::new(theme, seed)) as Box<dyn Workload>,
+            None => Box::new(Swept::new(seed, 26)),
+        };
+        let found = (0..20).find_map(|round| {
+            let seed = first.wrapping_add(round);
+            let explored = Explorer::default().explore(&*workload(seed), seed, 1_000, skip);
+            explored.err().map(|report| (seed, report))
+        });
+        let (seed, report) = found.unwrap_or_else(|| panic!("{skip:?} in '{name}' is not found"));
         eprintln!("{report}");
         assert!(report.contains("pending:") && report.contains(&format!("{seed}")), "{report}");
     }

@@ -1,6 +1,7 @@
 //! What a crashed database is looked at for, and whether that is what the acknowledgements promise.
 
 use super::disk::Image;
+use super::record::Op;
 use super::workload::{Copy, Place};
 use crate::database::{DIR, Row, Whole, collect, damage, small_options, whole};
 use datestone_engine::backup::Backups;
@@ -68,13 +69,43 @@ impl State {
     }
 }
 
+/// What has been promised when the power goes.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    /// From the steps that are acknowledged to those begun.
+    pub steps: RangeInclusive<usize>,
+    /// The state that an open database has shown, after a recovery.
+    pub state: Option<usize>,
+    /// From the probes that are acknowledged to those begun.
+    pub probes: RangeInclusive<u64>,
+}
+
+impl Promise {
+    /// Nothing was promised.
+    pub const NONE: Self = Self { steps: 0..=0, state: None, probes: 0..=0 };
+
+    /// Takes a mark; other operations promise nothing.
+    pub const fn take(&mut self, op: &Op) {
+        match op {
+            Op::Begun(count) => self.steps = *self.steps.start()..=*count,
+            Op::Acknowledged(count) => self.steps = *count..=*self.steps.end(),
+            Op::Opened(state) => self.state = Some(*state),
+            Op::ProbeBegun(count) => self.probes = *self.probes.start()..=*count,
+            Op::Probed(count) => self.probes = *count..=*self.probes.end(),
+            _ => {}
+        }
+    }
+}
+
 /// What a state of the disk was seen to hold.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// Whether there was a database, or one had to be made.
     existed: bool,
     /// Which of the known states it has.
-    state: usize,
+    pub state: usize,
+    /// How many probes there are.
+    pub probes: u64,
     /// Which known state each copy has, or why it has none.
     copies: Vec<std::result::Result<usize, String>>,
 }
@@ -129,14 +160,15 @@ impl Expected {
         if let Some(e) = damage(&db).map_err(told("cannot be verified"))? {
             return Err(format!("is damaged: {e}"));
         }
-        probe(&db, hash).map_err(told("cannot be written to"))?;
+        let probes = probe(&db, hash).map_err(told("cannot be written to"))?;
+        end(&db, hash).map_err(told("cannot be closed"))?;
         drop(db);
         let db = open(&fs, DIR, small_options()).map_err(told("cannot be opened again"))?;
         let again = State::of(&db).map_err(told("cannot be read again"))?;
         if again != found {
             return Err(format!("opened again, changed: {}", again.difference(&found)));
         }
-        probed(&db)?;
+        probed(&db, probes + 1)?;
         let copies = self.copies.iter().map(|copy| self.look(&fs, &copy.place)).collect();
         let repos = self.copies.iter().find_map(|copy| match &copy.place {
             Place::Backup(repo, _) => Some(repo),
@@ -146,7 +178,7 @@ impl Expected {
             // Whatever is left of backups, the next one works.
             db.backup(Path::new(repo)).map_err(told("cannot be backed up"))?;
         }
-        Ok(Observed { existed, state, copies })
+        Ok(Observed { existed, state, probes, copies })
     }
 
     /// How many different states there are.
@@ -188,18 +220,21 @@ impl Expected {
         Ok(known.unwrap_or(usize::MAX))
     }
 
-    /// Whether what was seen is what `steps` allow: from those that are acknowledged to those begun.
+    /// Whether what was seen is what was promised.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn judge(
-        &self,
-        seen: &Observed,
-        steps: &RangeInclusive<usize>,
-    ) -> std::result::Result<(), String> {
+    pub fn judge(&self, seen: &Observed, promise: &Promise) -> std::result::Result<(), String> {
+        let Promise { steps, state, probes } = promise;
         let (acknowledged, begun) = (*steps.start(), *steps.end());
-        if acknowledged > 0 && !seen.existed {
+        if (acknowledged > 0 || state.is_some()) && !seen.existed {
             return Err("the database is gone".into());
+        }
+        if !probes.contains(&seen.probes) {
+            return Err(format!("{} probes, of {probes:?}", seen.probes));
+        }
+        if state.is_some_and(|state| state != seen.state) {
+            return Err("the database has shown another state before".into());
         }
         let allowed = self.after.get(steps.clone()).unwrap_or_default();
         if !allowed.contains(&seen.state) {
@@ -250,28 +285,38 @@ fn told(what: &'static str) -> impl Fn(Error) -> String {
     move |e| format!("{what}: {e}")
 }
 
-/// Goes on with a database as if nothing had happened; now and then with a flush and a merge.
-fn probe(db: &Db, hash: u128) -> Result<()> {
+/// Goes on with a database as if nothing had happened, now and then with a flush and a merge; how
+/// many probes there were before.
+///
+/// # Errors
+/// What the database returns.
+pub fn probe(db: &Db, hash: u128) -> Result<u64> {
     let id = db.create_or_load(Kind::Multiset, PROBE, b"")?.id;
+    let ts = db.collection(id)?.upper.ts().unwrap_or_default();
     let mut commit = Commit::new();
     let mut batch = commit.append(id, PROBE);
-    batch.push(Update { key: b"probe", val: b"", ts: 0, diff: 1 })?;
+    batch.push(Update { key: b"probe", val: b"", ts, diff: 1 })?;
     batch.finish()?;
-    commit.advance_upper(id, 1.into())?;
+    commit.advance_upper(id, (ts + 1).into())?;
     db.commit(commit, Durability::Fsync)?;
     match hash % 16 {
         0 => db.flush()?,
         1 => db.compact(None)?,
         _ => {}
     }
-    // One in two ends without closing.
+    Ok(ts)
+}
+
+/// One in two ends without closing.
+///
+/// # Errors
+/// What closing returns.
+pub fn end(db: &Db, hash: u128) -> Result<()> {
     if hash.is_multiple_of(2) { db.close() } else { Ok(()) }
 }
 
-fn probed(db: &Db) -> std::result::Result<(), String> {
+fn probed(db: &Db, wanted: u64) -> std::result::Result<(), String> {
     let found = db.find(PROBE).and_then(|found| crate::database::updates(db, found.id));
-    match found.map_err(told("the probe cannot be read"))?.len() {
-        1 => Ok(()),
-        n => Err(format!("{n} updates of the probe, which was acknowledged")),
-    }
+    let found = found.map_err(told("the probe cannot be read"))?.len() as u64;
+    if found == wanted { Ok(()) } else { Err(format!("{found} probes, of {wanted}")) }
 }

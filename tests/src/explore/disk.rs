@@ -176,7 +176,11 @@ impl Disk {
             Op::Remove(path) => self.pending.push(Change::Unlink(path.as_path().into())),
             Op::SyncFile(file) => self.sync_file(*file),
             Op::SyncDir(dir) => self.sync_dir(dir),
-            Op::Begun(_) | Op::Acknowledged(_) => {}
+            Op::Begun(_)
+            | Op::Acknowledged(_)
+            | Op::Opened(_)
+            | Op::ProbeBegun(_)
+            | Op::Probed(_) => {}
         }
     }
 

@@ -31,7 +31,7 @@ pub mod record;
 pub mod script;
 pub mod workload;
 
-use self::check::{Expected, Observed};
+use self::check::{Expected, Observed, Promise, end, probe};
 use self::disk::{Disk, Image, Model};
 use self::recipe::{Fates, recipes, shrink};
 use self::record::{Op, Skip};
@@ -39,14 +39,15 @@ use self::workload::{Workload, recorded, run};
 use crate::database::{DIR, small_options};
 use crate::seed::Chance;
 use datestone_engine::db::Db;
+use datestone_engine::io::{Clock, OsClock};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
-use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 /// Of so many images, the opening of one is itself cut off.
-const RECOVERY_ONE_IN: u128 = 24;
+const RECOVERY_ONE_IN: u128 = 48;
 /// How often a recovery is cut off in a row.
 const DEPTH_MAX: usize = 2;
 
@@ -63,6 +64,8 @@ pub struct Tally {
     pub recoveries: u64,
     /// Different states that the databases went through.
     pub known: u64,
+    /// Time that it took.
+    pub time: Duration,
 }
 
 /// Explores workloads, and remembers which images were seen.
@@ -86,25 +89,32 @@ impl Explorer {
         share: u64,
         skip: Skip,
     ) -> Result<(), String> {
-        let run = run(workload, seed, skip)?;
+        let (early, late) = match skip {
+            Skip::InRecovery(part) => (Skip::Nothing, Skip::FileSyncs(part)),
+            _ => (skip, Skip::Nothing),
+        };
+        let run = run(workload, seed, early)?;
         let expected = Expected::new(run.states, workload.copies());
         let mut observed = HashMap::new();
         for (model, tally) in [Model::Strict, Model::Relaxed].into_iter().zip(&mut self.tallies) {
             let mut walk = Walk {
                 expected: &expected,
                 model,
+                skip: late,
                 chance: Chance::new(seed),
                 take: take(model, &run.ops, share),
                 observed: &mut observed,
                 seen: &mut self.seen,
                 tally,
             };
+            let started = OsClock.monotonic();
             walk.tally.ops += run.ops.len() as u64;
             walk.tally.known += expected.count() as u64;
-            walk.walk(&run.ops, &Image::default(), 0..=0, 0).map_err(|what| {
+            walk.walk(&run.ops, &Image::default(), Promise::NONE, 0).map_err(|what| {
                 let name = workload.name();
                 format!("workload '{name}', DATESTONE_SEED={seed}, {model:?}, {skip:?}\n{what}")
             })?;
+            walk.tally.time += OsClock.monotonic() - started;
         }
         Ok(())
     }
@@ -126,6 +136,8 @@ fn take(model: Model, ops: &[Op], share: u64) -> u64 {
 struct Walk<'a> {
     expected: &'a Expected,
     model: Model,
+    /// The bug that recoveries have.
+    skip: Skip,
     chance: Chance,
     /// Of a thousand states, how many are looked at.
     take: u64,
@@ -141,22 +153,19 @@ impl Walk<'_> {
         &mut self,
         ops: &[Op],
         base: &Image,
-        mut steps: RangeInclusive<usize>,
+        mut promise: Promise,
         depth: usize,
     ) -> Result<(), String> {
         let mut disk = Disk::new(self.model, base);
         for (index, op) in ops.iter().enumerate() {
-            match op {
-                Op::Begun(count) => steps = *steps.start()..=*count,
-                Op::Acknowledged(count) => steps = *count..=*steps.end(),
-                _ => disk.take(op),
-            }
+            promise.take(op);
+            disk.take(op);
             for fates in recipes(&disk, &mut self.chance) {
                 if self.chance.below(1_000) >= self.take {
                     continue;
                 }
-                if let Err(what) = self.look(&disk.image(&fates), &steps, depth) {
-                    return Err(self.report(&what, ops, index, &disk, fates, &steps, depth));
+                if let Err(what) = self.look(&disk.image(&fates), &promise, depth) {
+                    return Err(self.report(&what, ops, index, &disk, fates, &promise, depth));
                 }
             }
         }
@@ -164,25 +173,22 @@ impl Walk<'_> {
     }
 
     /// Looks at one state, and now and then at the states that a cut of its recovery leaves.
-    fn look(
-        &mut self,
-        image: &Image,
-        steps: &RangeInclusive<usize>,
-        depth: usize,
-    ) -> Result<(), String> {
+    fn look(&mut self, image: &Image, promise: &Promise, depth: usize) -> Result<(), String> {
         let hash = image.hash();
         self.tally.tried += 1;
         if let Some(observed) = self.observed.get(&hash) {
-            return self.expected.judge(observed, steps);
+            return self.expected.judge(observed, promise);
         }
         self.tally.distinct += u64::from(self.seen.insert(hash));
         let observed = observe(self.expected, image, hash)?;
-        let verdict = self.expected.judge(&observed, steps);
+        let verdict = self.expected.judge(&observed, promise);
+        let (state, probes) = (observed.state, observed.probes);
         self.observed.insert(hash, observed);
         verdict?;
         if depth < DEPTH_MAX && (hash >> 64).is_multiple_of(RECOVERY_ONE_IN) {
             self.tally.recoveries += 1;
-            return self.walk(&recovery(image, hash)?, image, steps.clone(), depth + 1);
+            let ops = recovery(image, hash, (state, probes), self.skip)?;
+            return self.walk(&ops, image, promise.clone(), depth + 1);
         }
         Ok(())
     }
@@ -196,7 +202,7 @@ impl Walk<'_> {
         index: usize,
         disk: &Disk,
         fates: Fates,
-        steps: &RangeInclusive<usize>,
+        promise: &Promise,
         depth: usize,
     ) -> String {
         // A violation of a recovery's states is told, and made small, where it was found.
@@ -208,18 +214,15 @@ impl Walk<'_> {
             shrink(disk, fates, &mut |fates| {
                 let image = disk.image(fates);
                 let seen = observe(self.expected, &image, image.hash());
-                let verdict = seen.and_then(|seen| self.expected.judge(&seen, steps));
+                let verdict = seen.and_then(|seen| self.expected.judge(&seen, promise));
                 verdict.inspect_err(|e| last.clone_from(e)).is_err()
             })
         };
         let mut text = String::new();
         let place = if depth > 0 { "in a recovery, " } else { "" };
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{place}after operation {index} of {}, steps {steps:?}: {last}",
-            ops.len()
-        );
+        let _ =
+            writeln!(text, "{place}after operation {index} of {}, {promise:?}: {last}", ops.len());
         for (change, fate) in disk.pending.iter().zip(&fates) {
             let _ = writeln!(text, "  pending: {change}: {fate:?}");
         }
@@ -236,11 +239,24 @@ fn observe(expected: &Expected, image: &Image, hash: u128) -> Result<Observed, S
         .unwrap_or_else(|_| Err("a panic".into()))
 }
 
-/// What opening an image does to it.
-fn recovery(image: &Image, hash: u128) -> Result<Vec<Op>, String> {
+/// What opening an image, and going on with it, does to it.
+fn recovery(
+    image: &Image,
+    hash: u128,
+    (state, probes): (usize, u64),
+    skip: Skip,
+) -> Result<Vec<Op>, String> {
     let fs = image.materialise(hash as u64).map_err(|e| format!("a broken image: {e}"))?;
-    let (env, record) = recorded(fs, image, Skip::Nothing);
-    drop(Db::open(env, Path::new(DIR), small_options()).map_err(|e| e.to_string())?);
+    let (env, record) = recorded(fs, image, skip);
+    let go_on = || {
+        let db = Db::open(env, Path::new(DIR), small_options())?;
+        record.mark(Op::Opened(state));
+        record.mark(Op::ProbeBegun(probes + 1));
+        probe(&db, hash >> 32)?;
+        record.mark(Op::Probed(probes + 1));
+        end(&db, hash >> 32)
+    };
+    go_on().map_err(|e| e.to_string())?;
     Ok(record.take())
 }
 

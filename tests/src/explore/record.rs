@@ -36,6 +36,12 @@ pub enum Op {
     Begun(usize),
     /// So many steps have been acknowledged.
     Acknowledged(usize),
+    /// A recovery is done, and has shown this of the known states.
+    Opened(usize),
+    /// So many probes have been begun.
+    ProbeBegun(u64),
+    /// So many probes have been acknowledged.
+    Probed(u64),
 }
 
 /// A bug planted between engine and disk, to prove that the explorer sees it.
@@ -49,6 +55,8 @@ pub enum Skip {
     RootSyncs,
     /// As if files whose paths have this in them were never synced.
     FileSyncs(&'static str),
+    /// The same, but only in recoveries and what follows them.
+    InRecovery(&'static str),
     /// As if such files were synced only after the step that asked for it was acknowledged.
     Late(&'static str),
 }
