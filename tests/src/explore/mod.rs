@@ -31,6 +31,9 @@ pub mod record;
 pub mod script;
 pub mod workload;
 
+#[cfg(test)]
+mod tests;
+
 use self::check::{Expected, Observed, Promise, end, probe};
 use self::disk::{Disk, Image, Model};
 use self::recipe::{Fates, recipes, shrink};

@@ -1,14 +1,14 @@
 //! What a workload is: steps, each of which leaves one known state and is one durable change.
 
 use super::check::State;
-use super::disk::Image;
+use super::disk::{Disk, Fate, Image, Model, Node};
 use super::record::{Op, RecordFs, Skip};
 use crate::database::{DIR, small_options};
 use crate::sweep::Sweep;
 use datestone_engine::config::Durability;
 use datestone_engine::db::Db;
 use datestone_engine::error::{Error, Result};
-use datestone_engine::io::{Env, MemFs, NoThreads};
+use datestone_engine::io::{Env, Fs, MemFs, NoThreads};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -122,7 +122,8 @@ pub struct Run {
 /// # Errors
 /// When a step fails, or leaves a wrong state.
 pub fn run(workload: &dyn Workload, seed: u64, skip: Skip) -> std::result::Result<Run, String> {
-    let (env, record) = recorded(MemFs::seeded(seed), &Image::default(), skip);
+    let fs = MemFs::seeded(seed);
+    let (env, record) = recorded(fs.clone(), &Image::default(), skip);
     let mut world = World { env, db: None };
     let mut states = vec![State::default()];
     for n in 0..workload.len() {
@@ -139,7 +140,30 @@ pub fn run(workload: &dyn Workload, seed: u64, skip: Skip) -> std::result::Resul
         }
     }
     let ops = record.take();
-    Ok(Run { ops, states })
+    missing(&fs, &ops).map_or(Ok(Run { ops, states }), Err)
+}
+
+/// What the record does not know of what is in the file system; an explorer that misses a change
+/// proves nothing.
+fn missing(fs: &MemFs, ops: &[Op]) -> Option<String> {
+    let mut disk = Disk::new(Model::Strict, &Image::default());
+    ops.iter().for_each(|op| disk.take(op));
+    let image = disk.image(&vec![Fate::Keep; disk.pending.len()]);
+    for (path, node) in &image.nodes {
+        let is_same = match node {
+            Node::Dir => {
+                let known = image.nodes.keys().filter(|name| name.parent() == Some(path)).count();
+                fs.list(path).is_ok_and(|entries| entries.len() == known)
+            }
+            // The text of a lock is not recorded.
+            Node::File(_) if path.ends_with("LOCK") => true,
+            Node::File(content) => fs.read_file(path).is_ok_and(|live| live == **content),
+        };
+        if !is_same {
+            return Some(format!("{} is not as it was recorded", path.display()));
+        }
+    }
+    None
 }
 
 /// The workload of [`Sweep`], whose states a model knows: plain commits to two collections with
