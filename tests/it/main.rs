@@ -11,6 +11,7 @@
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `planted` | bugs in the engine, one at a time, are caught (feature `planted`) |
+//! | `explore` | of every crash state of many workloads, that it is one that was promised |
 //! | `power_cut` | a power cut at every change of the file system leaves a whole prefix |
 //! | `absent` | what is looked for is found in whatever file it is |
 //! | `backup` | backups hold whole commits, share what does not change, and survive power cuts |
@@ -45,6 +46,8 @@ mod corruption;
 mod deep;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod explore;
 #[cfg(test)]
 mod format_spec;
 #[cfg(test)]
