@@ -115,32 +115,3 @@ fn who_sees_upper_sees_the_rows_below_it() {
         assert_eq!(sum_of_get(&memtable, TimeWindow::ALL), 7);
     });
 }
-
-/// Goal: readers that share the history of a key, and add to it beside the writer, see whole
-/// prefixes: no row twice and none missed (deep I1, I2). Method: histories come after one step in this
-/// configuration; two readers, one of which has the history made.
-#[test]
-fn readers_share_a_history_beside_the_writer() {
-    ::loom::model(|| {
-        let memtable = Arc::new(Memtable::new(0));
-        memtable.writer().insert_all(COLLECTION, [update(1, 1), update(2, 2)]);
-        assert_eq!(sum_of_get(&memtable, TimeWindow::ALL), 3);
-        assert!(memtable.history_bytes() > 0, "the key has a history");
-        let writer = thread::spawn({
-            let memtable = Arc::clone(&memtable);
-            move || memtable.writer().insert_all(COLLECTION, [update(3, 4), update(4, 8)])
-        });
-        let reader = thread::spawn({
-            let memtable = Arc::clone(&memtable);
-            move || {
-                let sum = sum_of_get(&memtable, TimeWindow::ALL);
-                assert!([3, 7, 15].contains(&sum), "sum {sum}");
-            }
-        });
-        let sum = sum_of_get(&memtable, TimeWindow::ALL);
-        assert!([3, 7, 15].contains(&sum), "sum {sum}");
-        writer.join().unwrap();
-        reader.join().unwrap();
-        assert_eq!(sum_of_get(&memtable, TimeWindow::ALL), 15);
-    });
-}
