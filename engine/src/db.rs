@@ -528,7 +528,9 @@ impl Inner {
         let catalog = self.view.catalog.read();
         let active = &catalog.mem().active;
         stats.memory = MemoryUse {
-            memtables: catalog.mem().iter().map(|memtable| memtable.bytes()).sum(),
+            memtables: (catalog.mem().iter())
+                .map(|memtable| memtable.bytes() + memtable.history_bytes())
+                .sum(),
             block_cache: self.view.cache.len_bytes(),
         };
         stats.memtable_bytes = if active.is_empty() { 0 } else { active.bytes() };

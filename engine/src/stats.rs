@@ -80,7 +80,7 @@ impl Counters {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// All memtables, active and frozen.
+    /// All memtables, active and frozen, with the histories of keys that readers have found deep.
     pub memtables: u64,
     /// Decompressed blocks.
     pub block_cache: u64,

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! key -> bucket -> entry -> entry ..       point reads, newest first      (chain)
+//!                 \-> histories            made when a chain is long   (deep, history)
 //! collection -> slot -> entry -> entry ..  all rows, newest first         (slot)
 //!                 \-> sorted runs          made when somebody reads in order (sorted, cursor)
 //! ```
@@ -24,6 +25,8 @@
 mod arena;
 mod chain;
 mod cursor;
+mod deep;
+mod history;
 mod slot;
 mod sorted;
 mod version;
@@ -45,6 +48,7 @@ use crate::sync::{Arc, RwLock};
 use crate::types::{CollectionId, TimeWindow, Update};
 use arena::{Arena, ArenaWriter, NewEntry};
 use chain::Buckets;
+use deep::{CHAIN_STEPS_MAX, Sought, Want};
 use std::collections::HashMap;
 
 /// Bytes that the bookkeeping of one collection is taken to need.
@@ -102,11 +106,18 @@ impl Memtable {
         self.arena.bytes() == 0
     }
 
-    /// Bytes of memory in use, buckets and bookkeeping included, sorted runs not.
+    /// Bytes of memory in use, buckets and bookkeeping included; not what readers have added, the
+    /// sorted runs and [`Memtable::history_bytes`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let slots = self.slots.read().len() as u64 * SLOT_BYTES;
         self.arena.bytes() + self.buckets.bytes() + slots
+    }
+
+    /// Bytes of memory of the histories of keys that readers have found to be deep.
+    #[must_use]
+    pub fn history_bytes(&self) -> u64 {
+        self.slots.read().values().map(|slot| slot.deep().bytes()).sum()
     }
 
     /// Count of the updates.
@@ -115,8 +126,9 @@ impl Memtable {
         self.slots.read().values().map(|slot| slot.updates()).sum()
     }
 
-    /// Finds the values of `key`, whose [`key_hash`] is `hash`: pushes one
-    /// value with its diff for each update in the window.
+    /// Finds the values of `key`, whose [`key_hash`] is `hash`: pushes values with diffs that come
+    /// to what the updates in the window add up to. Costs time in the updates while they are few,
+    /// later only in the values, see [`deep`].
     pub fn get<'s>(
         &'s self,
         slot: &Slot,
@@ -127,13 +139,26 @@ impl Memtable {
     ) {
         debug_assert!(slot.belongs_to(&self.arena), "a slot is used with its own memtable");
         let place = self.buckets.place(slot.number(), hash);
+        let sought = Sought { slot, key, hash, place };
+        if slot.deep().may_have(hash) && self.get_deep(sought, window, found) {
+            return;
+        }
+        let (mut steps, mut rows) = (0, 0);
         let mut link = self.buckets.head(place);
         while let Some(at) = place.follow(link) {
             let entry = self.arena.entry(at);
-            if entry.key == key && entry.slot() == slot.number() && window.contains(entry.ts()) {
-                found.push(ValRef::Borrowed(entry.val), entry.diff().into());
+            if entry.key == key && entry.slot() == slot.number() {
+                if window.contains(entry.ts()) {
+                    found.push(ValRef::Borrowed(entry.val), entry.diff().into());
+                }
+                rows += 1;
             }
+            steps += 1;
             link = entry.next_in_bucket();
+        }
+        if steps > CHAIN_STEPS_MAX {
+            // For the next one: what was found so far cannot be taken back.
+            self.make_history(sought, rows, Want::Sums);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! [`Slot`]: what a memtable knows of one collection.
 
 use super::arena::{Arena, EntryRef, Head, entry_len};
+use super::deep::Deep;
 use super::sorted::{SortedRun, Sorting};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
 use crate::types::{CollectionId, TimeWindow, Timestamp, Update};
 
 /// The rows of one collection in one memtable: a list from the newest entry to the oldest, figures
-/// about it, and its sorted runs as far as somebody has asked for them.
+/// about it, and its sorted runs and histories as far as somebody has asked for them.
 ///
 /// # Invariants
 /// 1. The figures are stored before the entry is published: who sees an entry sees a count and
@@ -26,6 +27,7 @@ pub struct Slot {
     max_ts: AtomicU64,
     /// Taken by scanners and the flush only, never by the writer.
     sorting: Mutex<Sorting>,
+    deep: Deep,
 }
 
 impl Slot {
@@ -41,6 +43,7 @@ impl Slot {
             min_ts: AtomicU64::new(Timestamp::MAX),
             max_ts: AtomicU64::new(0),
             sorting: Mutex::new(Sorting::default()),
+            deep: Deep::new(),
         }
     }
 
@@ -96,6 +99,12 @@ impl Slot {
         let mut sorting = self.sorting.lock();
         sorting.cover(&self.arena, self.newest.load());
         sorting.fold()
+    }
+
+    /// The histories of keys.
+    #[inline]
+    pub(super) fn deep(&self) -> &Deep {
+        &self.deep
     }
 
     pub(super) fn number(&self) -> u32 {

@@ -166,24 +166,6 @@ impl SortedRun {
         from + tied.partition_point(|entry| self.arena.entry(entry.at).key < key)
     }
 
-    /// The first row of `key` whose value is at or after `from`.
-    pub(super) fn first_of(&self, key: &[u8], from: &[u8]) -> Option<Entry<'_>> {
-        let prefix = &self.get(0)?.key[..self.prefix_len];
-        if !key.starts_with(prefix) {
-            return None;
-        }
-        // A different head decides (I2).
-        let head = head_of(key, self.prefix_len);
-        let start = self.entries.partition_point(|entry| entry.head < head);
-        let tied = self.entries[start..].partition_point(|entry| entry.head == head);
-        let tied = &self.entries[start..start + tied];
-        let at = tied.partition_point(|entry| {
-            let row = self.arena.entry(entry.at);
-            (row.key, row.val) < (key, from)
-        });
-        tied.get(at).map(|entry| self.arena.entry(entry.at)).filter(|row| row.key == key)
-    }
-
     /// The index with heads after a shorter prefix.
     fn entries_with_prefix(&self, prefix_len: usize) -> Cow<'_, [IndexEntry]> {
         if prefix_len == self.prefix_len {

@@ -1,11 +1,12 @@
 //! The read of one version of a table's key.
 
+use super::deep::{CHAIN_STEPS_MAX, Sought, Want};
 use super::{Memtable, Slot};
 use crate::found::{ValRef, Version};
 use crate::types::TimeWindow;
 
-/// Versions of a key that are looked at one by one before the sorted runs are asked.
-const CHAIN_STEPS_MAX: usize = 32;
+/// Entries of a chain that are looked at before the history that the key may have.
+const FIRST_STEPS: usize = 2;
 
 impl Memtable {
     /// Calls `visit` with the version of `key` that counts at the end of `window`, if it lies in
@@ -22,7 +23,9 @@ impl Memtable {
         let mut link = self.buckets.head(place);
         // Looked at after the head: what is seen from there on was published with it.
         let newest_first = slot.is_ordered();
-        let mut steps = 0;
+        let may_be_deep = slot.deep().may_have(hash);
+        let mut ask_at = if may_be_deep { FIRST_STEPS } else { CHAIN_STEPS_MAX };
+        let (mut steps, mut rows) = (0, 0);
         let mut best: Option<Version<'s>> = None;
         while let Some(at) = place.follow(link) {
             let entry = self.arena.entry(at);
@@ -34,24 +37,23 @@ impl Memtable {
                         break;
                     }
                 }
-                steps += 1;
-                if steps == CHAIN_STEPS_MAX {
-                    return visit_in_runs(slot, key, window, &mut visit);
-                }
+                rows += 1;
             }
             link = entry.next_in_bucket();
+            steps += 1;
+            if steps == ask_at {
+                let sought = Sought { slot, key, hash, place };
+                if steps >= CHAIN_STEPS_MAX {
+                    self.make_history(sought, rows, Want::Version);
+                }
+                if let Some(version) = self.version_deep(sought, window) {
+                    return version.into_iter().for_each(visit);
+                }
+                ask_at = if steps < CHAIN_STEPS_MAX { CHAIN_STEPS_MAX } else { usize::MAX };
+            }
         }
         if let Some(best) = best {
             visit(best);
-        }
-    }
-}
-
-fn visit_in_runs(slot: &Slot, key: &[u8], window: TimeWindow, visit: &mut dyn FnMut(Version<'_>)) {
-    for run in slot.sorted_runs() {
-        let from = crate::format::table_val::first_at(window.last);
-        if let Some(row) = run.first_of(key, &from).filter(|row| window.contains(row.ts())) {
-            visit(Version { stored: ValRef::Borrowed(row.val), diff: row.diff() });
         }
     }
 }
