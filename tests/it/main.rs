@@ -9,6 +9,7 @@
 //! | `memory` | limits of memory and log hold while much more goes through |
 //! | `mixed` | all kinds and operations in one random history agree with plain maps and lists |
 //! | `model` | random histories agree with a sorted list of updates at every legal time |
+//! | `nth_failure` | the n-th failure of every kind of call loses nothing |
 //! | `oracle` | real data has the hashes that an independent oracle computed |
 //! | `planted` | bugs in the engine, one at a time, are caught (feature `planted`) |
 //! | `explore` | of every crash state of many workloads, that it is one that was promised |
@@ -64,6 +65,8 @@ mod merge_under_way;
 mod mixed;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod nth_failure;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

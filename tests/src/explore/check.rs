@@ -141,11 +141,19 @@ impl Expected {
     /// What is wrong with it, whatever was acknowledged.
     pub fn observe(&self, image: &Image, hash: u128) -> std::result::Result<Observed, String> {
         let fs = image.materialise(hash as u64).map_err(|e| format!("a broken image: {e}"))?;
-        let followed = if hash % 8 == 2 { follow(&fs)? } else { None };
+        self.observe_in(&fs, hash)
+    }
+
+    /// The same of a file system; `hash` decides how it goes on.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn observe_in(&self, fs: &MemFs, hash: u128) -> std::result::Result<Observed, String> {
+        let followed = if hash % 8 == 2 { follow(fs)? } else { None };
         let existing = Options { create_if_missing: false, ..small_options() };
-        let (db, existed) = match open(&fs, DIR, existing) {
+        let (db, existed) = match open(fs, DIR, existing) {
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                (open(&fs, DIR, small_options()).map_err(told("cannot be made anew"))?, false)
+                (open(fs, DIR, small_options()).map_err(told("cannot be made anew"))?, false)
             }
             opened => (opened.map_err(told("cannot be opened"))?, true),
         };
@@ -163,13 +171,13 @@ impl Expected {
         let probes = probe(&db, hash).map_err(told("cannot be written to"))?;
         end(&db, hash).map_err(told("cannot be closed"))?;
         drop(db);
-        let db = open(&fs, DIR, small_options()).map_err(told("cannot be opened again"))?;
+        let db = open(fs, DIR, small_options()).map_err(told("cannot be opened again"))?;
         let again = State::of(&db).map_err(told("cannot be read again"))?;
         if again != found {
             return Err(format!("opened again, changed: {}", again.difference(&found)));
         }
         probed(&db, probes + 1)?;
-        let copies = self.copies.iter().map(|copy| self.look(&fs, &copy.place)).collect();
+        let copies = self.copies.iter().map(|copy| self.look(fs, &copy.place)).collect();
         let repos = self.copies.iter().find_map(|copy| match &copy.place {
             Place::Backup(repo, _) => Some(repo),
             Place::Database(_) => None,

@@ -74,6 +74,12 @@ pub struct World {
 }
 
 impl World {
+    /// Nothing has been done yet.
+    #[must_use]
+    pub const fn new(env: Env) -> Self {
+        Self { env, db: None }
+    }
+
     /// The open database.
     ///
     /// # Errors
@@ -124,7 +130,7 @@ pub struct Run {
 pub fn run(workload: &dyn Workload, seed: u64, skip: Skip) -> std::result::Result<Run, String> {
     let fs = MemFs::seeded(seed);
     let (env, record) = recorded(fs.clone(), &Image::default(), skip);
-    let mut world = World { env, db: None };
+    let mut world = World::new(env);
     let mut states = vec![State::default()];
     for n in 0..workload.len() {
         let failed = |e: Error| format!("{}: step {n}: {e}", workload.name());
