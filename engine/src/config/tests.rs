@@ -17,6 +17,7 @@ fn every_option_goes_round_through_text() {
         block_cache_bytes: 0,
         hash_index: false,
         auto_compaction: false,
+        scrub_period_seconds: 86_400,
         ..Options::default()
     };
     for options in [odd.clone(), Options::default()] {

@@ -206,7 +206,9 @@ fn holds_are_listed_and_released() {
         db.durable_hold("report", &fruit, 2, "nightly report").unwrap();
         db.durable_holds().unwrap()[0].seqno
     };
-    let listed = &format!("{{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"bytes\":0,\"seqno\":{seqno},\"epoch\":1,\"owner\":\"nightly report\"}}\n");
+    let listed = &format!(
+        "{{\"name\":\"report\",\"what\":\"hold\",\"collection\":\"fruit\",\"at\":2,\"bytes\":0,\"seqno\":{seqno},\"epoch\":1,\"owner\":\"nightly report\"}}\n"
+    );
     place.run("holds db --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release report -q --format jsonl").success().stdout_eq(listed);
     place.run("holds db --release other").code(3);
