@@ -103,6 +103,9 @@ pub struct Options {
     /// Whether background compaction chooses work by itself (default: true). Explicit compaction
     /// works either way.
     pub auto_compaction: bool,
+    /// Seconds in which every segment is read and checked once, over and over, evenly spread; 0 for
+    /// never (default: 0, at most 10 years).
+    pub scrub_period_seconds: u64,
     /// Told of what the engine does on its own (default: nobody). The one option without a text.
     pub on_event: Option<EventListener>,
 }
@@ -121,6 +124,7 @@ impl Default for Options {
             hash_index: true,
             segment_bytes: SEGMENT_LEN_TARGET,
             auto_compaction: true,
+            scrub_period_seconds: 0,
             on_event: None,
         }
     }

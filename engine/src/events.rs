@@ -99,6 +99,12 @@ pub enum DbEvent {
         /// Its since.
         since: Frontier,
     },
+    /// The scrub found a segment that is not as it was written, or cannot be read. Reads of what is
+    /// damaged fail as well; the rest of the database works on.
+    Damage {
+        /// What is wrong, with file and offset.
+        error: Error,
+    },
     /// A background thread met an error. It tries again; what cannot be done by trying again is
     /// told to whoever needs it.
     BackgroundError {
@@ -118,6 +124,7 @@ impl DbEvent {
             Self::CompactionFinished { .. } => "compaction_finished",
             Self::Stalled { .. } => "stalled",
             Self::SinceAdvanced { .. } => "since_advanced",
+            Self::Damage { .. } => "damage",
             Self::BackgroundError { .. } => "background_error",
         }
     }

@@ -51,6 +51,7 @@ pub mod compaction;
 mod flush;
 mod install;
 mod leader;
+mod scrub;
 mod view;
 
 pub mod absent;

@@ -52,5 +52,9 @@ pub const WAL_FILE_BYTES_MAX: u64 = 4 << 30;
 pub const WAL_FILE_BYTES_UNIT: u64 = 4096;
 /// Most background threads.
 pub const BACKGROUND_THREADS_MAX: usize = 64;
+/// The longest period of a scrub: ten years.
+pub const SCRUB_PERIOD_SECONDS_MAX: u64 = 3650 * 86_400;
+/// Bytes that a step of a scrub reads, unless one block is longer.
+pub const SCRUB_PIECE_LEN: usize = 1 << 20;
 /// Frozen memtables that may wait for their flush; a commit that would need one more waits.
 pub const FROZEN_COUNT_MAX: usize = 3;

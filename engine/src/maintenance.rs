@@ -1,6 +1,6 @@
 //! [`Worker`]: the background work as step functions, and the threads that drive them.
 //!
-//! A step flushes a memtable, makes a log file ready, or does a bounded piece of a merge, in this
+//! A step flushes a memtable, makes a log file ready, or does a bounded piece of a merge or of a scrub, in this
 //! order of urgency, so that one thread is enough. Without threads the caller runs the steps.
 //!
 //! # Invariants
@@ -14,8 +14,9 @@ use crate::events::DbEvent;
 use crate::flush::{Flushed, flush_oldest};
 use crate::install::Shared;
 use crate::io::JoinHandle;
+use crate::scrub::Scrub;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex, wait};
+use crate::sync::{Condvar, Mutex, wait, wait_for};
 use crate::types::CollectionId;
 use crate::wal::WalShared;
 use std::collections::HashSet;
@@ -42,6 +43,8 @@ pub(crate) struct Worker {
     /// Notified when a flush has ended, well or not.
     progress: Condvar,
     flush_rate: AtomicU64,
+    /// `None` when the options do not ask for it.
+    scrub: Option<Scrub>,
     /// See [`Worker::also`].
     also: OnceLock<Also>,
 }
@@ -72,9 +75,11 @@ struct Signal {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, wal: Arc<WalShared>) -> Self {
+        let scrub = Scrub::new(&shared.view.options);
         Self {
             shared,
             wal,
+            scrub,
             flushing: Mutex::new(()),
             merging: Mutex::new(Merging::default()),
             signal: Mutex::new(Signal::default()),
@@ -98,7 +103,7 @@ impl Worker {
         (0..shared.view.options.background_threads)
             .map(|index| {
                 let worker = Arc::clone(self);
-                let work = Box::new(move || worker.run());
+                let work = Box::new(move || worker.run(index));
                 shared
                     .view
                     .env
@@ -131,13 +136,25 @@ impl Worker {
         self.flush_rate.load(Ordering::Relaxed) as f64
     }
 
-    fn run(&self) {
+    fn run(&self, index: usize) {
         let mut seen = 0;
+        // One thread keeps the time of the scrub; nobody calls when a piece of it is due.
+        let scrub = self.scrub.as_ref().filter(|_| index == 0);
         loop {
             {
                 let mut signal = self.signal.lock();
                 while signal.calls == seen && !signal.stop {
-                    signal = wait(&self.work, signal);
+                    let Some(scrub) = scrub else {
+                        signal = wait(&self.work, signal);
+                        continue;
+                    };
+                    drop(signal);
+                    let pause = scrub.pause(&self.shared.view);
+                    signal = self.signal.lock();
+                    if pause.is_zero() || signal.calls != seen || signal.stop {
+                        break;
+                    }
+                    signal = wait_for(&self.work, signal, pause).0;
                 }
                 if signal.stop {
                     return;
@@ -167,7 +184,10 @@ impl Worker {
         {
             return Ok(true);
         }
-        if self.shared.view.options.auto_compaction { self.merge_step() } else { Ok(false) }
+        if self.shared.view.options.auto_compaction && self.merge_step()? {
+            return Ok(true);
+        }
+        Ok(self.scrub.as_ref().is_some_and(|scrub| scrub.step(&self.shared.view)))
     }
 
     /// Flushes the oldest frozen memtable; whether there was one.

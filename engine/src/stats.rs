@@ -56,6 +56,12 @@ counters! {
     compaction_read_bytes,
     /// Bytes of segments that merges wrote.
     compaction_write_bytes,
+    /// Bytes of segments that the scrub read.
+    scrubbed_bytes,
+    /// Passes of the scrub over all segments.
+    scrub_passes,
+    /// Damaged segments that the scrub met, each once a pass.
+    scrub_damaged,
     /// Commits that paused because flush or compaction lagged.
     stalls,
     /// Microseconds that they paused.

@@ -27,6 +27,7 @@
 //! | `transactions` | transactions are serializable, in the order of their times |
 //! | `surgery` | truncation, erasure and ingestion, and power cuts at every change of them |
 //! | `read_only` | a database that is read while somebody else writes it |
+//! | `scrub` | every segment is checked once a period, and damage is told once a pass |
 //! | `streaming` | history, changes, splits, waiting, holds and subscriptions |
 //! | `tickets` | commits whose durability is waited for without a thread |
 //! | `tidy` | layers, hollow assertions and plain sources |
@@ -78,6 +79,8 @@ mod power_cut;
 mod read_only;
 #[cfg(test)]
 mod salvage;
+#[cfg(test)]
+mod scrub;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

@@ -18,7 +18,7 @@ const LAYERS: &[&str] = &[
     "split",
     "leader verify",
     "view",
-    "install",
+    "install scrub",
     "compaction",
     "flush",
     "maintenance recovery follower checkpoint erase ingest truncate",

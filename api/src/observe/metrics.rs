@@ -59,6 +59,9 @@ pub fn record_stats(stats: &Stats) {
     counter!("datestone_compactions_total").absolute(counts.compactions);
     counter!("datestone_compaction_read_bytes_total").absolute(counts.compaction_read_bytes);
     counter!("datestone_compaction_write_bytes_total").absolute(counts.compaction_write_bytes);
+    counter!("datestone_scrubbed_bytes_total").absolute(counts.scrubbed_bytes);
+    counter!("datestone_scrub_passes_total").absolute(counts.scrub_passes);
+    counter!("datestone_scrub_damaged_total").absolute(counts.scrub_damaged);
     counter!("datestone_stalls_total").absolute(counts.stalls);
     counter!("datestone_stall_microseconds_total").absolute(counts.stall_micros);
     counter!("datestone_wal_syncs_total").absolute(stats.wal_syncs);

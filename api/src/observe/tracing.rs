@@ -50,7 +50,9 @@ fn emit(event: &DbEvent) {
         DbEvent::SinceAdvanced { collection, since } => {
             info!(target: "datestone", collection, %since, "{name}");
         }
-        DbEvent::FlushFailed { error } | DbEvent::BackgroundError { error } => failed(name, error),
+        DbEvent::FlushFailed { error }
+        | DbEvent::Damage { error }
+        | DbEvent::BackgroundError { error } => failed(name, error),
         _ => debug!(target: "datestone", "{name}"),
     }
 }

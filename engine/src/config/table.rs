@@ -300,6 +300,13 @@ const TABLE: &[OptionInfo] = &[
         get: |options| options.auto_compaction.to_string(),
         set: |options, _, text| flag(text).map(|on| options.auto_compaction = on),
     },
+    OptionInfo {
+        name: "scrub_period_seconds",
+        kind: OptionKind::Count { min: 0, max: limits::SCRUB_PERIOD_SECONDS_MAX },
+        purpose: "Seconds in which all segments are read and checked in the background; 0 for never.",
+        get: |options| options.scrub_period_seconds.to_string(),
+        set: |options, kind, text| kind.number(text).map(|n| options.scrub_period_seconds = n),
+    },
 ];
 
 impl Options {

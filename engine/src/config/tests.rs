@@ -18,6 +18,7 @@ fn every_option_goes_round_through_text() {
         hash_index: false,
         segment_bytes: 1 << 20,
         auto_compaction: false,
+        scrub_period_seconds: 86_400,
         ..Options::default()
     };
     for options in [odd.clone(), Options::default()] {

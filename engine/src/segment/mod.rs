@@ -29,6 +29,7 @@ mod get;
 mod output;
 mod reader;
 mod remains;
+mod scrub;
 mod verify;
 mod write_behind;
 mod writer;
@@ -42,6 +43,7 @@ pub use copy::BlockCopy;
 pub use cursor::SegmentCursor;
 pub use reader::Segment;
 pub use remains::{LostBlock, Remains};
+pub use scrub::ScrubPlace;
 pub use verify::{SegmentDepth, SegmentReport};
 pub use writer::{SegmentOptions, SegmentWriter};
 

@@ -44,7 +44,7 @@ pub struct Segment {
     filter: OnceLock<Option<Filter>>,
     hash_index: OnceLock<Option<HashIndex>>,
     anchors: OnceLock<Option<Anchors>>,
-    fs: Arc<dyn Fs>,
+    pub(super) fs: Arc<dyn Fs>,
     obsolete: AtomicBool,
 }
 
@@ -245,11 +245,23 @@ pub(super) fn check_frame(
         let what = format!("{} bytes expected, {} there", expected.file_len, map.len());
         return Err(Error::corruption(path, map.len() as u64, what));
     }
-    let trailer_at = map.len() - SEGMENT_TRAILER_LEN;
-    let header = SegmentHeader::decode(map.get(..SEGMENT_HEADER_LEN).unwrap_or_default())
-        .map_err(|e| frame_error(e, path, 0))?;
-    let trailer = SegmentTrailer::decode(map.get(trailer_at..).unwrap_or_default())
-        .map_err(|e| frame_error(e, path, trailer_at as u64))?;
+    let header = map.get(..SEGMENT_HEADER_LEN).unwrap_or_default();
+    let trailer = map.get(map.len() - SEGMENT_TRAILER_LEN..).unwrap_or_default();
+    check_ends(header, trailer, path, expected, identity)
+}
+
+/// Checks the bytes of header and trailer of a file of the expected length against each other and what
+/// is expected.
+pub(super) fn check_ends(
+    header: &[u8],
+    trailer: &[u8],
+    path: &Path,
+    expected: &SegmentMeta,
+    identity: SegmentIdentity,
+) -> Result<SegmentTrailer> {
+    let trailer_at = expected.file_len.saturating_sub(SEGMENT_TRAILER_LEN as u64);
+    let header = SegmentHeader::decode(header).map_err(|e| frame_error(e, path, 0))?;
+    let trailer = SegmentTrailer::decode(trailer).map_err(|e| frame_error(e, path, trailer_at))?;
     let wanted = SegmentHeader {
         db_uuid: identity.db_uuid,
         segment: expected.id,
@@ -266,7 +278,7 @@ pub(super) fn check_frame(
         && crc_matches(expected.trailer_crc, trailer.crc);
     if !trailer_fits {
         let what = format!("the trailer of {expected:?} expected, {trailer:?} found");
-        return Err(Error::corruption(path, trailer_at as u64, what));
+        return Err(Error::corruption(path, trailer_at, what));
     }
     Ok(trailer)
 }
