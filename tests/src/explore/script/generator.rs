@@ -194,7 +194,12 @@ impl<'t> Generator<'t> {
         let name = self.name("h");
         let ahead = self.below(3);
         let known = self.any(&[Kind::Multiset])?;
-        let at = (known.since + ahead).min(known.upper);
+        // A subscription begins at a time that can be read.
+        let most = if is_subscription { known.upper.checked_sub(1)? } else { known.upper };
+        if most < known.since {
+            return None;
+        }
+        let at = (known.since + ahead).min(most);
         known.holds.push(Holder { name: name.clone(), at, is_subscription });
         let of = known.name.clone();
         Some(if is_subscription {
