@@ -128,7 +128,7 @@ impl Memtable {
 
     /// Finds the values of `key`, whose [`key_hash`] is `hash`: pushes values with diffs that come
     /// to what the updates in the window add up to. Costs time in the updates while they are few,
-    /// later only in the values, see [`deep`].
+    /// later only in the values, see the file `deep.rs`.
     pub fn get<'s>(
         &'s self,
         slot: &Slot,
