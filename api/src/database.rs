@@ -55,7 +55,7 @@ impl Datestone {
     /// As [`open`](Self::open); `NotFound` when there is none and none is to be created; `Invalid`
     /// when an option is out of bounds.
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Ok(Self { db: Db::open(Env::os(), path.as_ref(), options)? })
+        Ok(Self { db: Db::open(Env::os_readable_by(options.access), path.as_ref(), options)? })
     }
 
     /// Opens the database in the directory `path` to read it, with default [`Options`]; also while

@@ -99,7 +99,7 @@ pub use datestone_engine::absent::{FoundAt, Occurrences};
 pub use datestone_engine::backup::{Backup, BackupInfo, BackupReport, RemovedBackups};
 pub use datestone_engine::checkpoint::Checkpoint;
 pub use datestone_engine::config::{
-    Compression, Durability, OptionInfo, OptionKind, Options, Retention,
+    Access, Compression, Durability, OptionInfo, OptionKind, Options, Retention,
 };
 pub use datestone_engine::db::{CollectionSpace, HolderSpace, Space};
 pub use datestone_engine::erase::Erased;

@@ -60,6 +60,46 @@ pub enum Compression {
     },
 }
 
+/// Who may read the files and directories that are created, beside their owner; the process's umask may
+/// take away more. Only the owner may ever write them. What exists keeps its mode. Unix alone knows this.
+///
+/// ```
+/// use datestone_engine::config::Access;
+/// assert_eq!((Access::default().file_mode(), Access::default().dir_mode()), (0o600, 0o700));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Nobody.
+    #[default]
+    Owner,
+    /// The members of the files' group: those who open a database to read it, say.
+    Group,
+    /// Everybody.
+    All,
+}
+
+impl Access {
+    /// The mode of a file.
+    #[must_use]
+    pub const fn file_mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o640,
+            Self::All => 0o644,
+        }
+    }
+
+    /// The mode of a directory.
+    #[must_use]
+    pub const fn dir_mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o700,
+            Self::Group => 0o750,
+            Self::All => 0o755,
+        }
+    }
+}
+
 /// Everything about a database that can be chosen when it is opened. The defaults are measured.
 ///
 /// As text, each option has the name of its field; see [`Options::set`], [`Options::from_env`] and
@@ -75,6 +115,8 @@ pub enum Compression {
 pub struct Options {
     /// Create the database when there is none (default: true).
     pub create_if_missing: bool,
+    /// Who may read the files that are created, beside their owner (default: nobody).
+    pub access: Access,
     /// Limit of the memory for memtables, block cache and merges together, in bytes, at least 4 MiB
     /// (default: none). An eighth is kept for merges, an eighth is the block cache's, the rest is
     /// the memtables'; sizes that are left at their defaults are derived from it, others must fit.
@@ -114,6 +156,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             create_if_missing: true,
+            access: Access::Owner,
             memory_limit: None,
             memtable_bytes: 64 << 20,
             wal_file_bytes: 64 << 20,

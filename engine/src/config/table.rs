@@ -4,7 +4,7 @@
 //! 1. There is one line for each field of [`Options`] that text can express, under the field's name.
 //! 2. `set(get(options))` changes nothing.
 
-use super::{Compression, Durability, Options, display_size, parse_size};
+use super::{Access, Compression, Durability, Options, display_size, parse_size};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -156,6 +156,25 @@ fn bytes(count: usize) -> String {
     display_size(count as u64)
 }
 
+fn get_access(options: &Options) -> String {
+    match options.access {
+        Access::Owner => "owner",
+        Access::Group => "group",
+        Access::All => "all",
+    }
+    .into()
+}
+
+fn set_access(options: &mut Options, _: OptionKind, text: &str) -> Option<()> {
+    options.access = match text {
+        "owner" => Access::Owner,
+        "group" => Access::Group,
+        "all" => Access::All,
+        _ => return None,
+    };
+    Some(())
+}
+
 fn set_durability(options: &mut Options, _: OptionKind, text: &str) -> Option<()> {
     options.durability = match text {
         "fsync" => Durability::Fsync,
@@ -217,6 +236,13 @@ const TABLE: &[OptionInfo] = &[
         purpose: "Create the database when there is none.",
         get: |options| options.create_if_missing.to_string(),
         set: |options, _, text| flag(text).map(|on| options.create_if_missing = on),
+    },
+    OptionInfo {
+        name: "access",
+        kind: OptionKind::Choice("owner, group or all"),
+        purpose: "Who may read the files that are created.",
+        get: get_access,
+        set: set_access,
     },
     OptionInfo {
         name: "memory_limit",

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 fn every_option_goes_round_through_text() {
     let odd = Options {
         create_if_missing: false,
+        access: Access::Group,
         memory_limit: Some(64 << 20),
         memtable_bytes: (1 << 20) + 1,
         wal_file_bytes: 1 << 20,

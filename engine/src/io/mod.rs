@@ -25,6 +25,7 @@ pub use memory::{CrashPlan, Fault, FaultOp, MemFs, OpCounts};
 pub use os::OsFs;
 pub use threads::{NoThreads, OsThreads};
 
+use crate::config::Access;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -162,7 +163,14 @@ impl Env {
     /// The operating system's files, clock and threads.
     #[must_use]
     pub fn os() -> Self {
-        Self { fs: Arc::new(OsFs::new()), clock: Arc::new(OsClock), threads: Arc::new(OsThreads) }
+        Self::os_readable_by(Access::Owner)
+    }
+
+    /// The same, but what is created may be read by others too.
+    #[must_use]
+    pub fn os_readable_by(access: Access) -> Self {
+        let fs = Arc::new(OsFs::new().readable_by(access));
+        Self { fs, clock: Arc::new(OsClock), threads: Arc::new(OsThreads) }
     }
 
     /// Everything in memory, for tests that repeat exactly: the files of `fs`, its clock, which moves

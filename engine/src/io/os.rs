@@ -13,6 +13,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::Access;
+
 use super::lock::{LOCK_TEXT_LEN_MAX, OsLock};
 use super::{DirEntry, File, Fs, OpenMode};
 
@@ -20,9 +22,9 @@ use super::{DirEntry, File, Fs, OpenMode};
 #[derive(Clone, Copy)]
 pub(super) struct Calls {
     /// Opens a regular file, refusing a symbolic link.
-    pub(super) open: fn(&Path, OpenMode) -> io::Result<std::fs::File>,
+    pub(super) open: fn(&Path, OpenMode, Access) -> io::Result<std::fs::File>,
     /// Opens or creates the lock file without changing its content, refusing a symbolic link.
-    pub(super) open_lock: fn(&Path) -> io::Result<std::fs::File>,
+    pub(super) open_lock: fn(&Path, Access) -> io::Result<std::fs::File>,
     /// Free bytes for an ordinary user.
     pub(super) free_bytes: fn(&Path) -> io::Result<Option<u64>>,
     /// The host's name; empty when unknown.
@@ -40,19 +42,26 @@ pub(super) const BEST_CALLS: Calls = super::portable::CALLS;
 #[derive(Clone)]
 pub struct OsFs {
     calls: Calls,
+    access: Access,
 }
 
 impl OsFs {
     /// With the platform's own calls where this build has them.
     #[must_use]
     pub const fn new() -> Self {
-        Self { calls: BEST_CALLS }
+        Self { calls: BEST_CALLS, access: Access::Owner }
     }
 
     /// With std alone, as on a platform that datestone does not know.
     #[must_use]
     pub const fn portable() -> Self {
-        Self { calls: super::portable::CALLS }
+        Self { calls: super::portable::CALLS, access: Access::Owner }
+    }
+
+    /// The same, but what is created may be read by others too.
+    #[must_use]
+    pub const fn readable_by(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 }
 
@@ -70,11 +79,11 @@ impl std::fmt::Debug for OsFs {
 
 impl Fs for OsFs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
+        create_dir(path, self.access)
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { file: (self.calls.open)(path, mode)? }))
+        Ok(Arc::new(OsFile { file: (self.calls.open)(path, mode, self.access)? }))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the layer that touches files")]
@@ -122,11 +131,11 @@ impl Fs for OsFs {
     }
 
     fn map(&self, path: &Path) -> io::Result<bytes::Bytes> {
-        super::mmap::map((self.calls.open)(path, OpenMode::Read)?)
+        super::mmap::map((self.calls.open)(path, OpenMode::Read, self.access)?)
     }
 
     fn lock(&self, path: &Path, owner: &str) -> io::Result<Box<dyn Send + Sync>> {
-        let mut file = (self.calls.open_lock)(path)?;
+        let mut file = (self.calls.open_lock)(path, self.access)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -141,7 +150,7 @@ impl Fs for OsFs {
     }
 
     fn read_lock(&self, path: &Path) -> io::Result<String> {
-        let file = (self.calls.open)(path, OpenMode::Read)?;
+        let file = (self.calls.open)(path, OpenMode::Read, self.access)?;
         let mut text = Vec::new();
         file.take(LOCK_TEXT_LEN_MAX).read_to_end(&mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -150,6 +159,19 @@ impl Fs for OsFs {
     fn free_bytes(&self, path: &Path) -> io::Result<Option<u64>> {
         (self.calls.free_bytes)(path)
     }
+}
+
+/// Creates a directory.
+#[cfg(unix)]
+fn create_dir(path: &Path, access: Access) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(access.dir_mode()).create(path)
+}
+
+/// Creates a directory.
+#[cfg(not(unix))]
+fn create_dir(path: &Path, _: Access) -> io::Result<()> {
+    std::fs::create_dir(path)
 }
 
 /// Makes a directory's entries durable. Windows has no such call: its file systems write names

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RawMode};
+
+use crate::config::Access;
 
 use super::OpenMode;
 use super::os::Calls;
@@ -15,9 +17,10 @@ pub(super) const CALLS: Calls = Calls { open, open_lock, free_bytes, host };
 
 /// Opens a regular file without following a symbolic link, in one step: nobody can put a link there
 /// between a check and the opening.
-fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
+fn open(path: &Path, mode: OpenMode, access: Access) -> io::Result<File> {
     open_regular(
         path,
+        access,
         match mode {
             OpenMode::Read => OFlags::RDONLY,
             OpenMode::ReadWrite => OFlags::RDWR,
@@ -27,15 +30,16 @@ fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
 }
 
 /// Opens the lock file, creating it if need be; its content stays.
-fn open_lock(path: &Path) -> io::Result<File> {
-    open_regular(path, OFlags::RDWR | OFlags::CREATE)
+fn open_lock(path: &Path, access: Access) -> io::Result<File> {
+    open_regular(path, access, OFlags::RDWR | OFlags::CREATE)
 }
 
-fn open_regular(path: &Path, flags: OFlags) -> io::Result<File> {
+fn open_regular(path: &Path, access: Access, flags: OFlags) -> io::Result<File> {
     // NONBLOCK: opening a pipe that somebody put there must not wait for its other end. It means
     // nothing for a regular file.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)).map_err(refused_link)?;
+    let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(access.file_mode() as RawMode))
+        .map_err(refused_link)?;
     let file = File::from(fd);
     if !file.metadata()?.is_file() {
         return Err(super::os::not_a_regular_file());

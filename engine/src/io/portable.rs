@@ -8,13 +8,15 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use crate::config::Access;
+
 use super::OpenMode;
 use super::os::{Calls, not_a_regular_file};
 
 /// The calls of any system that std knows.
 pub(super) const CALLS: Calls = Calls { open, open_lock, free_bytes, host };
 
-fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
+fn open(path: &Path, mode: OpenMode, access: Access) -> io::Result<File> {
     match mode {
         OpenMode::Read => {
             check_regular(path)?;
@@ -25,18 +27,33 @@ fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
             OpenOptions::new().read(true).write(true).open(path)
         }
         // What exists, links included, is refused by the system itself.
-        OpenMode::CreateNew => {
-            OpenOptions::new().read(true).write(true).create_new(true).open(path)
-        }
+        OpenMode::CreateNew => creating(access).create_new(true).open(path),
     }
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
+fn open_lock(path: &Path, access: Access) -> io::Result<File> {
     match check_regular(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    creating(access).create(true).truncate(false).open(path)
+}
+
+/// For reading and writing a file that may be created.
+#[cfg(unix)]
+fn creating(access: Access) -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(access.file_mode());
+    options
+}
+
+/// For reading and writing a file that may be created.
+#[cfg(not(unix))]
+fn creating(_: Access) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options
 }
 
 fn check_regular(path: &Path) -> io::Result<()> {

@@ -320,3 +320,27 @@ fn environments() {
     assert_eq!(env.clock.monotonic(), Duration::from_secs(1));
     assert!(env.threads.spawn("worker", Box::new(|| {})).is_err());
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_created_is_readable_by_those_who_may() {
+    use crate::config::Access;
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (at, fs) in [OsFs::new(), OsFs::portable()].into_iter().enumerate() {
+        for access in [Access::Owner, Access::Group, Access::All] {
+            let dir = tempfile::tempdir().unwrap();
+            let fs = fs.clone().readable_by(access);
+            let sub = dir.path().join("sub");
+            fs.create_dir(&sub).unwrap();
+            create(&fs, &sub.join("a"), b"x");
+            drop(fs.lock(&sub.join("LOCK"), "me").unwrap());
+            let found = [mode(&sub), mode(&sub.join("a")), mode(&sub.join("LOCK"))];
+            let wanted = [access.dir_mode(), access.file_mode(), access.file_mode()];
+            // The umask of whoever runs this may take away more, but nothing from the owner.
+            let what = format!("{access:?} of file system {at}: {found:?}");
+            assert!(found.iter().zip(wanted).all(|(found, wanted)| found & !wanted == 0), "{what}");
+            assert!(found.iter().zip(wanted).all(|(a, b)| a & 0o700 == b & 0o700), "{what}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Drops, handles that outlive things, background threads, maintenance.
 
 use super::{append, database, rows, small};
-use datestone::{Collection, Datestone, Frontier, Options, Snapshot, VerifyDepth};
+use datestone::{Access, Collection, Datestone, Frontier, Options, Snapshot, VerifyDepth};
 use std::path::Path;
 
 #[test]
@@ -195,4 +195,42 @@ fn nothing_to_do_does_nothing() {
         Datestone::open_with(&path, small()).unwrap().close().unwrap();
     }
     assert!(len(&path) <= before + (128 << 10), "{before} grew to {}", len(&path));
+}
+
+/// Goal: nobody but the owner reads what a database creates, wherever, unless that was asked for.
+#[cfg(unix)]
+#[test]
+fn files_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn modes(dir: &std::path::Path, found: &mut Vec<(u32, bool)>) {
+        let mode = std::fs::metadata(dir).unwrap().permissions().mode() & 0o777;
+        found.push((mode, true));
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            match metadata.is_dir() {
+                true => modes(&entry.path(), found),
+                false => found.push((metadata.permissions().mode() & 0o777, false)),
+            }
+        }
+    }
+    for access in [Access::Owner, Access::Group] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let db = Datestone::open_with(at("db"), Options { access, ..Options::default() }).unwrap();
+        db.table("users").unwrap().put(b"alice", b"owner").unwrap();
+        db.flush().unwrap();
+        db.checkpoint(at("checkpoint")).unwrap();
+        db.backup(at("backups")).unwrap();
+        db.close().unwrap();
+        let mut found = Vec::new();
+        for name in ["db", "checkpoint", "backups"] {
+            modes(&at(name), &mut found);
+        }
+        assert!(found.len() > 10, "{found:?}");
+        for (mode, is_dir) in found {
+            let wanted = if is_dir { access.dir_mode() } else { access.file_mode() };
+            assert_eq!(mode & !wanted, 0, "{mode:o}, not {wanted:o}");
+        }
+    }
 }
