@@ -115,7 +115,9 @@ impl Access {
 pub struct Options {
     /// Create the database when there is none (default: true).
     pub create_if_missing: bool,
-    /// Who may read the files that are created, beside their owner (default: nobody).
+    /// Who may read the files that are created, beside their owner (default: nobody). A salvage, and
+    /// backups that are opened by themselves, are not of a database that is open: what they create is
+    /// the owner's alone.
     pub access: Access,
     /// Limit of the memory for memtables, block cache and merges together, in bytes, at least 4 MiB
     /// (default: none). An eighth is kept for merges, an eighth is the block cache's, the rest is

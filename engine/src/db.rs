@@ -554,8 +554,7 @@ impl Inner {
     }
 }
 
-/// Waits for the end of background threads.
-/// Waits for all of them.
+/// Waits for the end of background threads, of all of them even if one panicked.
 fn join(threads: &Mutex<Vec<Box<dyn JoinHandle>>>) -> Result<()> {
     let threads = std::mem::take(&mut *threads.lock());
     let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();

@@ -23,7 +23,7 @@ fn checks(bug: Bug) -> &'static [&'static str] {
         Bug::ChecksumsIgnored | Bug::BlockChecksumIgnored => &["corruption", "salvage"],
         Bug::RangesUnvalidated | Bug::HoldsIgnored => &["mixed", "transactions", "books"],
         Bug::FailedSyncRetried => &["api"],
-        Bug::FailedCommitKept => &["events", "memory", "power_cut"],
+        Bug::FailedCommitKept => &["api"],
         Bug::AdvancedOutOfInterval | Bug::ReverseCrossesWrong => &["model"],
         Bug::EventIdsUnchecked => &["kinds", "mixed"],
         Bug::TokenForgotten => &["mixed", "books"],

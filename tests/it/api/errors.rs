@@ -315,6 +315,31 @@ fn a_failed_sync_poisons_writes_until_reopened() {
     }
 }
 
+/// FAULTS 9: what found no space has not happened, to upper, names and contents alike, and can be made again.
+#[test]
+fn a_commit_that_found_no_space_is_made_again() {
+    let fs = MemFs::new();
+    let (db, id) = memory_database(&fs);
+    let upper = db.collection(id).unwrap().upper;
+    let ts = upper.ts().unwrap();
+    let attempt = || {
+        let mut commit = Commit::new();
+        let mut batch = commit.compare_and_append(id, "c", upper, Frontier::at(ts + 1))?;
+        batch.push(Update { key: b"again", val: b"", ts, diff: 1 })?;
+        batch.finish()?;
+        let made = db.reserve_collection_id()?;
+        commit.create(made, Kind::Multiset, "made", b"")?;
+        db.commit(commit, Durability::Fsync)
+    };
+    fs.fail_nth(FaultOp::Write, 1, io::ErrorKind::StorageFull);
+    assert_eq!(attempt().unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(db.collection(id).unwrap().upper, upper);
+    assert_eq!(db.find("made").unwrap_err().kind(), ErrorKind::NotFound);
+    attempt().unwrap();
+    assert_eq!(db.collection(id).unwrap().upper, Frontier::at(ts + 1));
+    assert!(db.find("made").is_ok());
+}
+
 /// FAULTS 9: no space; it works again once there is some.
 #[test]
 fn no_space_is_said_and_survived() {

@@ -1,8 +1,14 @@
 //! Drops, handles that outlive things, background threads, maintenance.
 
 use super::{append, database, rows, small};
-use datestone::{Access, Collection, Datestone, Frontier, Options, Snapshot, VerifyDepth};
+use datestone::{
+    Access, Collection, Datestone, ErrorKind, Frontier, Options, Snapshot, VerifyDepth,
+};
+use datestone_engine::db::Db;
+use datestone_engine::io::{Env, JoinHandle, MemFs, OsThreads, Threads};
+use datestone_engine::types::Kind;
 use std::path::Path;
+use std::sync::Arc;
 
 #[test]
 fn handles_may_be_sent_and_shared() {
@@ -195,6 +201,41 @@ fn nothing_to_do_does_nothing() {
         Datestone::open_with(&path, small()).unwrap().close().unwrap();
     }
     assert!(len(&path) <= before + (128 << 10), "{before} grew to {}", len(&path));
+}
+
+/// Threads whose work goes well and who are said to have panicked.
+#[derive(Debug)]
+struct Doomed;
+
+struct DoomedHandle(Box<dyn JoinHandle>);
+
+impl Threads for Doomed {
+    fn spawn(
+        &self,
+        name: &str,
+        work: Box<dyn FnOnce() + Send + 'static>,
+    ) -> std::io::Result<Box<dyn JoinHandle>> {
+        Ok(Box::new(DoomedHandle(OsThreads.spawn(name, work)?)))
+    }
+}
+
+impl JoinHandle for DoomedHandle {
+    fn join(self: Box<Self>) -> std::thread::Result<()> {
+        self.0.join().and(Err(Box::new("on purpose")))
+    }
+}
+
+/// A close gave up when a background thread had panicked: the lock was kept.
+#[test]
+fn a_close_after_a_panic_gives_the_lock_back() {
+    let fs = MemFs::new();
+    let env = || Env { threads: Arc::new(Doomed), ..Env::memory(fs.clone()) };
+    let options = Options { background_threads: 2, ..Options::default() };
+    let open = || Db::open(env(), Path::new("/db"), options.clone());
+    let db = open().unwrap();
+    db.create_or_load(Kind::Multiset, "c", b"").unwrap();
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Internal);
+    assert!(open().unwrap().find("c").is_ok());
 }
 
 /// Goal: nobody but the owner reads what a database creates, wherever, unless that was asked for.
