@@ -23,7 +23,7 @@
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::{CollectionId, Frontier, SeqNo};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -57,7 +57,7 @@ struct State {
     next: u64,
     holds: BTreeMap<u64, HoldInfo>,
     /// The greatest since that was asked for where it was held back (I3).
-    requested: HashMap<CollectionId, Frontier>,
+    requested: BTreeMap<CollectionId, Frontier>,
 }
 
 impl State {

@@ -17,12 +17,12 @@ use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::{CollectionId, Kind, SegmentId, Timestamp};
 use crate::watch::Watch;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Segments that are open, by their identifiers.
-pub(crate) type OpenSegments = HashMap<SegmentId, Arc<Segment>>;
+pub(crate) type OpenSegments = BTreeMap<SegmentId, Arc<Segment>>;
 
 /// What readers of an open database share.
 #[derive(Debug)]

@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::holds::ReadHold;
 use crate::leader::WriteState;
 use crate::types::{CollectionId, Frontier, Kind, Timestamp};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Before the id of the collection, in the keys of its policies.
 pub(super) const RETENTION: &[u8] = b"retention/";
 
 /// The policies of a database, but for `Manual`, with the holds of those that keep everything.
-pub(super) type Policies = HashMap<CollectionId, (Retention, Option<ReadHold>)>;
+pub(super) type Policies = BTreeMap<CollectionId, (Retention, Option<ReadHold>)>;
 
 fn key_of(id: CollectionId) -> Vec<u8> {
     [RETENTION, &id.0.to_be_bytes()].concat()

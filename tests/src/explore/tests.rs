@@ -4,7 +4,8 @@ use super::Explorer;
 use super::disk::{Change, Disk, Fate, Image, Model, Node};
 use super::recipe::{recipes, shrink};
 use super::record::{Op, Skip};
-use super::workload::Swept;
+use super::script::{Script, THEMES};
+use super::workload::{Swept, Workload};
 use crate::seed::Chance;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -111,13 +112,23 @@ fn shrinking_keeps_what_is_needed_alone() {
     assert!(disk.pending.iter().all(Change::is_name));
 }
 
-/// I1: the same seed, the same states.
+/// I1: the same seed, the same states. It does not hold when the engine does anything in the order of a
+/// hash map: it removed the segments that a merge had replaced so, in another order each time.
 #[test]
 fn exploring_repeats_itself() {
-    let counts = || {
-        let mut explorer = Explorer::default();
-        explorer.explore(&Swept::new(5, 8), 5, 200, Skip::Nothing).unwrap();
-        explorer.tallies.map(|tally| (tally.ops, tally.tried, tally.distinct, tally.recoveries))
-    };
-    assert_eq!(counts(), counts());
+    let themes =
+        THEMES.iter().filter(|theme| ["mix", "drops", "durable holds"].contains(&theme.name));
+    let scripts = themes.map(|theme| Box::new(Script::new(theme, 5)) as Box<dyn Workload>);
+    let swept = Box::new(Swept::new(5, 26)) as Box<dyn Workload>;
+    for workload in scripts.chain([swept]) {
+        let counts = || {
+            let mut explorer = Explorer::default();
+            explorer.explore(&*workload, 5, 100, Skip::Nothing).unwrap();
+            explorer.tallies.map(|tally| (tally.ops, tally.tried, tally.distinct, tally.recoveries))
+        };
+        let first = counts();
+        for _ in 0..2 {
+            assert_eq!(counts(), first, "{}", workload.name());
+        }
+    }
 }
