@@ -6,6 +6,7 @@
 use datestone_engine::config::{Compression, Durability, Options};
 use datestone_engine::db::Db;
 use datestone_engine::error::{Error, ErrorKind, Result};
+use datestone_engine::format::wal_frame::{WAL_FRAME_ALIGN, WAL_FRAME_HEADER_LEN};
 use datestone_engine::io::{Fs, MemFs};
 use datestone_tests::database::{DIR, damage, open, small_options};
 use datestone_tests::seed::{Chance, seed};
@@ -165,11 +166,12 @@ fn missing_files_and_junk_are_noticed_or_harmless() {
             copy.put_file(&path, &junk).unwrap();
             let what = format!("{} with {count} bytes of junk at {at} of {len}", path.display());
             let outcome = outcome(&sweep, &copy, &what);
-            // Junk over everything from a commit to the end of the log is what a torn write leaves: there
-            // is nothing behind it that would know of the commit.
+            // Junk over the last commit and the mark of the clean shutdown behind it is what a torn write
+            // leaves: there is no whole frame behind it that would know of the commit.
             let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let mark = end.saturating_sub(WAL_FRAME_HEADER_LEN).next_multiple_of(WAL_FRAME_ALIGN);
             let log = path.extension().is_some_and(|extension| extension == "log");
-            let torn = log && at < end && at + count >= end;
+            let torn = log && at < mark && at + count > mark;
             assert!(torn || !matches!(outcome, Outcome::Prefix(_)), "{what}: {outcome:?}");
         }
     }
