@@ -7,11 +7,11 @@ use crate::database::{DIR, Row, Whole, collect, damage, small_options, whole};
 use datestone_engine::backup::Backups;
 use datestone_engine::commit::Commit;
 use datestone_engine::config::{Durability, Options};
-use datestone_engine::db::{BOOKS, Db};
+use datestone_engine::db::{BOOKS, Db, DurableHold, DurableSubscription};
 use datestone_engine::error::{Error, ErrorKind, Result};
 use datestone_engine::io::{Env, Fs, MemFs};
 use datestone_engine::read::RangeSpec;
-use datestone_engine::types::{Kind, Update};
+use datestone_engine::types::{Kind, SeqNo, Update};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -22,8 +22,11 @@ const PROBE: &str = "~probe";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     collections: Vec<Whole>,
-    /// What the database keeps in the table of its own: holds, subscriptions, tokens. Its history is
-    /// nobody's business.
+    /// Since which commit they are there is left out: the mark of a clean shutdown is numbered with the
+    /// commits, and is not there when a close found no space.
+    holds: Vec<DurableHold>,
+    subscriptions: Vec<DurableSubscription>,
+    /// What else the database keeps in the table of its own. Its history is nobody's business.
     books: Vec<Row>,
 }
 
@@ -36,11 +39,18 @@ impl State {
         let mut collections = whole(db)?;
         collections.retain(|(name, ..)| !name.starts_with('$') && name != PROBE);
         collections.iter_mut().for_each(|(.., updates)| updates.sort());
-        let books = match db.find(BOOKS) {
+        let mut books = match db.find(BOOKS) {
             Ok(books) => collect(db.latest(books.id)?.contents(RangeSpec::ALL))?,
             Err(_) => Vec::new(),
         };
-        Ok(Self { collections, books })
+        let decoded = |key: &[u8]| key.starts_with(b"hold/") || key.starts_with(b"subscription/");
+        books.retain(|(key, ..)| !decoded(key));
+        let holds = db.durable_holds()?.into_iter();
+        let holds = holds.map(|hold| DurableHold { seqno: SeqNo(0), ..hold }).collect();
+        let subscriptions = db.durable_subscriptions()?.into_iter();
+        let subscriptions =
+            subscriptions.map(|known| DurableSubscription { seqno: SeqNo(0), ..known }).collect();
+        Ok(Self { collections, holds, subscriptions, books })
     }
 
     /// Where the two differ, in short.
@@ -64,6 +74,13 @@ impl State {
                     wanted.4.len(),
                 );
             }
+        }
+        if self.holds != other.holds {
+            return format!("holds {:?}, not {:?}", self.holds, other.holds);
+        }
+        if self.subscriptions != other.subscriptions {
+            let (found, wanted) = (&self.subscriptions, &other.subscriptions);
+            return format!("subscriptions {found:?}, not {wanted:?}");
         }
         format!("books {:?}, not {:?}", self.books, other.books)
     }
