@@ -163,25 +163,30 @@ impl Memtable {
         self.read_deep(sought, Want::Sums, read).is_some()
     }
 
-    /// As [`Memtable::version`], with the history of the key; the outer `None` when it has none.
-    #[expect(clippy::option_option, reason = "no history is not the same as no version")]
-    pub(super) fn version_deep<'s>(
-        &'s self,
+    /// As [`Memtable::version`], with the history of the key; `false`, and nothing, when it has none.
+    pub(super) fn version_deep(
+        &self,
         sought: Sought<'_>,
         window: TimeWindow,
-    ) -> Option<Option<Version<'s>>> {
-        self.read_deep(sought, Want::Version, |known, head| {
-            let mut best: Option<Version<'s>> = None;
-            let newer = self.newer(sought, head, Some(known.covered)).map(|(_, entry)| entry);
-            let newer = newer.filter(|entry| window.contains(entry.ts()));
-            for entry in newer.chain(known.history.version(&self.arena, window)) {
-                let version = Version { stored: ValRef::Borrowed(entry.val), diff: entry.diff() };
-                if best.as_ref().is_none_or(|best| version.precedes(best)) {
-                    best = Some(version);
+        mut visit: impl FnMut(Version<'_>),
+    ) -> bool {
+        let read = |known: &DeepKey, head: Link| {
+            // Handed on in the registers that it comes in: a `Version` of one's own costs as much
+            // as the search.
+            let mut best = known.history.version(&self.arena, window);
+            if head.newest != Some(known.covered) {
+                for (_, entry) in self.newer(sought, head, Some(known.covered)) {
+                    let counts = window.contains(entry.ts());
+                    if counts && best.as_ref().is_none_or(|best| entry.val < best.val) {
+                        best = Some(entry);
+                    }
                 }
             }
-            best
-        })
+            if let Some(entry) = best {
+                visit(Version { stored: ValRef::Borrowed(entry.val), diff: entry.diff() });
+            }
+        };
+        self.read_deep(sought, Want::Version, read).is_some()
     }
 
     /// Makes a history of a key with at least `rows` rows, if there is room.
@@ -244,6 +249,9 @@ impl Memtable {
 
     /// Whether few entries of the chain are newer than what a history covers.
     fn is_near(&self, place: Place, head: Link, known: &DeepKey) -> bool {
+        if head.newest == Some(known.covered) {
+            return true;
+        }
         let mut link = head;
         for _ in 0..=known.tail_steps_max() {
             match place.follow(link) {

@@ -50,6 +50,7 @@ impl HistoryRow {
 #[derive(Debug, Default)]
 pub(super) struct History {
     rows: Vec<HistoryRow>,
+    spread: Spread,
     /// Rows that the latest [`History::add`] has put others before.
     moved: usize,
     /// Made when somebody asks for sums.
@@ -72,6 +73,7 @@ impl History {
         if let Some(unordered) = self.rows.get_mut(from..) {
             unordered.sort_by(compare);
         }
+        self.spread = Spread::of(&self.rows);
         if let Some(states) = &mut self.states {
             states.truncate(from);
             states.extend(arena, &self.rows);
@@ -153,9 +155,7 @@ impl History {
         if ts >= last.ts {
             return rows.len();
         }
-        // An estimate: what is lost in rounding costs a step. Here `first.ts < last.ts`.
-        let share = (ts - first.ts) as f64 / (last.ts - first.ts) as f64;
-        let guess = ((share * rows.len() as f64) as usize).min(rows.len() - 1);
+        let guess = self.spread.guess(ts - first.ts).min(rows.len() - 1);
         let is_newer = |index: usize| rows.get(index).is_some_and(|row| row.ts > ts);
         let (mut low, mut high) = (0, rows.len());
         let mut step = 1;
@@ -181,6 +181,35 @@ impl History {
             }
         }
         low + rows.get(low..high).unwrap_or_default().partition_point(|row| row.ts <= ts)
+    }
+}
+
+/// How many rows there are to a step of time, when times are evenly spread: a fixed-point number, so
+/// that a guess costs a multiplication.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    rows: u64,
+    shift: u32,
+}
+
+impl Spread {
+    fn of(rows: &[HistoryRow]) -> Self {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Self::default() };
+        let (count, span) = (rows.len() as u64 - 1, last.ts - first.ts);
+        if span == 0 {
+            return Self::default();
+        }
+        let bits = |number: u64| u64::BITS - number.leading_zeros();
+        // As many bits as leave the quotient below 2^64, and the dividend below 2^127.
+        let shift = u64::BITS - 1 + bits(span) - bits(count);
+        Self { rows: ((u128::from(count) << shift) / u128::from(span)) as u64, shift }
+    }
+
+    /// The row `since_first` steps after the first one, to the nearest.
+    #[inline]
+    fn guess(self, since_first: u64) -> usize {
+        let half = (1_u128 << self.shift) >> 1;
+        ((u128::from(since_first) * u128::from(self.rows) + half) >> self.shift) as usize
     }
 }
 

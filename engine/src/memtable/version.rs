@@ -6,7 +6,7 @@ use crate::found::{ValRef, Version};
 use crate::types::TimeWindow;
 
 /// Entries of a chain that are looked at before the history that the key may have.
-const FIRST_STEPS: usize = 2;
+const FIRST_STEPS: usize = 1;
 
 impl Memtable {
     /// Calls `visit` with the version of `key` that counts at the end of `window`, if it lies in
@@ -46,8 +46,8 @@ impl Memtable {
                 if steps >= CHAIN_STEPS_MAX {
                     self.make_history(sought, rows, Want::Version);
                 }
-                if let Some(version) = self.version_deep(sought, window) {
-                    return version.into_iter().for_each(visit);
+                if self.version_deep(sought, window, &mut visit) {
+                    return;
                 }
                 ask_at = if steps < CHAIN_STEPS_MAX { CHAIN_STEPS_MAX } else { usize::MAX };
             }

@@ -185,3 +185,37 @@ fn histories_of_keys_with_few_rows_are_bounded() {
     let slot = both.memtable.slot(COLLECTION).unwrap();
     assert_eq!(slot.deep().keys.read().by_hash.len(), SHALLOW_KEYS_MAX);
 }
+
+/// Goal: the search in a history is right however times are spread, over the whole axis too: the
+/// place where it begins is an estimate. Method: versions as of each time, and just beside it.
+#[test]
+fn times_of_any_spread_are_found() {
+    let powers = (0..64).map(|bit| 1 << bit);
+    let spreads: [Vec<Timestamp>; 6] = [
+        [7; 90].to_vec(),
+        [0, Timestamp::MAX - 1].repeat(50),
+        powers.chain(Timestamp::MAX - 90..Timestamp::MAX).collect(),
+        (0..300).map(|step| step / 100).collect(),
+        (0..200).map(|step| 1_700_000_000_000_000_000 + step * step * 1_000_003).collect(),
+        (0..100).chain([Timestamp::MAX - 1]).collect(),
+    ];
+    for mut times in spreads {
+        times.sort_unstable();
+        let mut both = Both::new();
+        let mut stored = Vec::new();
+        for (step, ts) in times.iter().enumerate() {
+            table_val::encode(Kind::Table, *ts, SeqNo(step as u64), b"val", &mut stored);
+            both.insert(b"hot", &stored, *ts, 1);
+        }
+        both.check_version(b"hot", TimeWindow { first: 0, last: 0 });
+        both.check_version(b"hot", TimeWindow { first: 0, last: 0 });
+        for ts in times {
+            for last in [ts.saturating_sub(1), ts, ts.saturating_add(1)] {
+                both.check_version(b"hot", TimeWindow { first: 0, last });
+                both.check_get(b"hot", TimeWindow { first: 0, last });
+            }
+        }
+        let slot = both.memtable.slot(COLLECTION).unwrap();
+        assert_eq!(slot.deep().keys.read().by_hash.len(), 1, "a history was searched");
+    }
+}
