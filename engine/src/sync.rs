@@ -1,6 +1,10 @@
 //! The one place that names locks and atomics, so that loom can replace them
 //! (`RUSTFLAGS="--cfg datestone_loom"`).
 
+mod signal;
+
+pub use signal::{Signal, Wake};
+
 #[cfg(not(datestone_loom))]
 mod real {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

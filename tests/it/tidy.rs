@@ -30,11 +30,11 @@ const LAYERS: &[&str] = &[
 /// Words that only some modules may name, and those modules (by the start of their path).
 const RESERVED: &[(&str, &[&str])] = &[
     ("std::fs", &["io/"]),
-    ("std::thread", &["io/", "sync.rs"]),
+    ("std::thread", &["io/", "sync.rs", "sync/"]),
     ("Instant::now", &["io/"]),
     ("SystemTime::now", &["io/"]),
     ("parking_lot", &["sync.rs"]),
-    ("rustix::", &["io/"]),
+    ("rustix::", &["io/", "sync/"]),
     ("unsafe {", &["io/mmap.rs", "memtable/arena.rs", "memtable/arena/", "prefetch.rs"]),
     ("unsafe fn", &["io/mmap.rs", "memtable/arena.rs", "memtable/arena/"]),
 ];

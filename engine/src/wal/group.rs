@@ -10,13 +10,14 @@
 //!    were submitted.
 //! 3. Every thread that submitted gets the result of its own item, or learns that the leader
 //!    panicked; nobody waits for a group that nobody leads.
+//! 4. When nobody leads, no group gathers: who has led passes the lead on while there is one.
 //!
 //! ```text
 //! submit -> gather -> [nobody leads] -> lead the oldest group -> hand out results, wake its members
-//!                 \-> wait <------------------------------------ wake one of the next group
+//!                 \-> wait <------------------------------------ pass the lead on to one of the next
 //! ```
 
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, wait, yield_now};
+use crate::sync::{Arc, Mutex, MutexGuard, Signal, Wake, yield_now};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -78,31 +79,27 @@ struct Gathering<T, R> {
 /// What the members of a group wait for.
 #[derive(Debug)]
 struct Group<R> {
-    /// Goes with the lock of the state.
-    wake: Condvar,
-    outcome: Mutex<Outcome<R>>,
+    /// [`PENDING`], [`TURN`] or [`DONE`].
+    stage: Signal,
+    /// A result for each item until its thread has taken it; fewer when the leader failed.
+    results: Mutex<Vec<Option<R>>>,
 }
 
-#[derive(Debug)]
-enum Outcome<R> {
-    Pending,
-    /// A result for each item until its thread has taken it; fewer when the leader failed.
-    Done(Vec<Option<R>>),
-}
+/// The group has no outcome, and is led by a member, or not yet.
+const PENDING: u32 = 0;
+/// The member that first takes this away leads the group.
+const TURN: u32 = 1;
+/// The results are there.
+const DONE: u32 = 2;
 
 impl<R> Group<R> {
     fn new() -> Arc<Self> {
-        Arc::new(Self { wake: Condvar::new(), outcome: Mutex::new(Outcome::Pending) })
+        Arc::new(Self { stage: Signal::new(PENDING), results: Mutex::new(Vec::new()) })
     }
 
-    /// The result of the item at `index`, once there is an outcome.
-    fn take(&self, index: usize) -> Option<Result<R, LeaderPanicked>> {
-        match &mut *self.outcome.lock() {
-            Outcome::Pending => None,
-            Outcome::Done(results) => {
-                Some(results.get_mut(index).and_then(Option::take).ok_or(LeaderPanicked))
-            }
-        }
+    /// The result of the item at `index`, of a group that is done.
+    fn take(&self, index: usize) -> Result<R, LeaderPanicked> {
+        self.results.lock().get_mut(index).and_then(Option::take).ok_or(LeaderPanicked)
     }
 }
 
@@ -131,20 +128,20 @@ impl<T, R> GroupCommit<T, R> {
     ) -> Result<R, LeaderPanicked> {
         let mut state = self.state.lock();
         let (group, index) = state.gather(item, weight, self.limits);
-        let mut has_waited = false;
+        if !state.is_led {
+            state.is_led = true; // I1; the group is the only one, I4
+            self.lead(state, false, lead);
+            return group.take(index);
+        }
+        drop(state);
         loop {
-            if let Some(result) = group.take(index) {
-                return result;
+            if group.stage.wait_while(PENDING) == DONE {
+                return group.take(index);
             }
-            let is_oldest =
-                state.gathering.front().is_some_and(|oldest| Arc::ptr_eq(&oldest.group, &group));
-            if is_oldest && !state.is_led {
-                state.is_led = true; // I1
-                self.lead(state, has_waited, lead);
-                return group.take(index).unwrap_or(Err(LeaderPanicked));
+            if group.stage.replace(TURN, PENDING) {
+                self.lead(self.state.lock(), true, lead); // I1: the lead was passed on
+                return group.take(index);
             }
-            has_waited = true;
-            state = wait(&group.wake, state);
         }
     }
 
@@ -228,14 +225,16 @@ struct Finish<'a, T, R> {
 impl<T, R> Drop for Finish<'_, T, R> {
     fn drop(&mut self) {
         let results = std::mem::take(&mut self.results);
-        *self.group.outcome.lock() = Outcome::Done(results.into_iter().map(Some).collect());
-        let mut state = self.commit.state.lock();
-        state.is_led = false;
-        let next = state.gathering.front().map(|next| Arc::clone(&next.group));
-        // Under the lock: a member that has seen no outcome is waiting by now.
-        self.group.wake.notify_all();
+        *self.group.results.lock() = results.into_iter().map(Some).collect();
+        let next = {
+            let mut state = self.commit.state.lock();
+            let next = state.gathering.front().map(|next| Arc::clone(&next.group));
+            state.is_led = next.is_some(); // I4
+            next
+        };
+        self.group.stage.set(DONE, Wake::All);
         if let Some(next) = next {
-            next.wake.notify_one();
+            next.stage.set(TURN, Wake::One);
         }
     }
 }
