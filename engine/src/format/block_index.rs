@@ -479,6 +479,47 @@ impl BlockIndex {
         low
     }
 
+    /// Of the blocks from `from` on whose first key is `key`, in which times descend, the first one
+    /// with a time at or below `as_of`, if there is one. Searched from where it would
+    /// be if times were evenly spread.
+    #[must_use]
+    pub fn block_as_of(&self, from: usize, key: &[u8], as_of: Timestamp) -> Option<usize> {
+        let end = self.end_of_key(from, key);
+        let last = end.checked_sub(1).filter(|last| *last >= from)?;
+        let is_newer = |i: usize| self.window(i).first > as_of;
+        let (newest, oldest) = (self.window(from).last, self.window(last).first);
+        let span = newest.saturating_sub(oldest).max(1);
+        // An estimate: what is lost in rounding costs a step.
+        let share = newest.saturating_sub(as_of) as f64 / span as f64;
+        let guess = (from + (share * (end - from) as f64) as usize).min(last);
+        let (mut low, mut high) = (from, end);
+        let mut step = 1;
+        if is_newer(guess) {
+            low = guess + 1;
+            while low + step < high && is_newer(low + step) {
+                low += step + 1;
+                step *= 2;
+            }
+            high = high.min(low + step);
+        } else {
+            high = guess;
+            while high - low > step && !is_newer(high - step) {
+                high -= step;
+                step *= 2;
+            }
+            low = low.max(high.saturating_sub(step));
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            if is_newer(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        (low < end).then_some(low)
+    }
+
     /// Whether block `i` exists and its first key is at or after `key`.
     #[inline]
     #[must_use]

@@ -164,11 +164,11 @@ impl Memtable {
     }
 
     /// As [`Memtable::version`], with the history of the key; `false`, and nothing, when it has none.
-    pub(super) fn version_deep(
-        &self,
+    pub(super) fn version_deep<'s>(
+        &'s self,
         sought: Sought<'_>,
         window: TimeWindow,
-        mut visit: impl FnMut(Version<'_>),
+        mut visit: impl FnMut(Version<'s>),
     ) -> bool {
         let read = |known: &DeepKey, head: Link| {
             // Handed on in the registers that it comes in: a `Version` of one's own costs as much

@@ -17,7 +17,7 @@ impl Memtable {
         key: &[u8],
         hash: u64,
         window: TimeWindow,
-        mut visit: impl FnMut(Version<'_>),
+        mut visit: impl FnMut(Version<'s>),
     ) {
         let place = self.buckets.place(slot.number(), hash);
         let mut link = self.buckets.head(place);

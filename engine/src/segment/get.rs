@@ -51,52 +51,43 @@ impl Segment {
         self.gather(blocks, block, bytes, row, at, key, window, found)
     }
 
-    /// Calls `visit` with the version of a table's `key` that counts at the end of `window`, if it
-    /// lies in the window. Costs time in the logarithm of the key's versions.
+    /// The version of a table's `key` that counts at the end of `window`, if it lies in the window.
+    /// Costs time in the logarithm of the key's versions.
     pub fn version(
         &self,
         key: &[u8],
         hash: u64,
         window: TimeWindow,
         use_filter: bool,
-        visit: impl FnOnce(Version<'_>),
-    ) -> Result<()> {
+    ) -> Result<Option<Version<'_>>> {
         if use_filter
             && let Some(filter) = self.filter()?
             && !filter.may_contain(hash)
         {
-            return Ok(());
+            return Ok(None);
         }
         let blocks = self.blocks()?;
-        let Some(mut place) = self.find(blocks, key, hash)? else { return Ok(()) };
-        let mut entry = place.first_version_at(window.last);
-        if entry.is_none() && place.key + 1 == place.row.shape.keys() {
-            // The key may go on in blocks of its own, in which times descend.
-            let (mut low, end) = (place.block + 1, blocks.index.end_of_key(place.block + 1, key));
-            let mut high = end;
-            while low < high {
-                let middle = low.midpoint(high);
-                if blocks.index.window(middle).first > window.last {
-                    low = middle + 1;
-                } else {
-                    high = middle;
-                }
-            }
-            let i = low;
-            if i < end && blocks.index.continues(i) {
-                let (bytes, row) = self.block(blocks, i)?;
-                place = Place { block: i, bytes, row, key: 0 };
-                entry = place.first_version_at(window.last);
-            }
+        let Some(mut place) = self.find(blocks, key, hash)? else { return Ok(None) };
+        let goes_on = place.key + 1 == place.row.shape.keys()
+            && blocks.index.continues(place.block + 1)
+            && place.is_newer_than(window.last);
+        if goes_on {
+            // In blocks of its own, in which times descend.
+            let Some(i) = blocks.index.block_as_of(place.block + 1, key, window.last) else {
+                return Ok(None);
+            };
+            let (bytes, row) = self.block(blocks, i)?;
+            place = Place { block: i, bytes, row, key: 0 };
         }
-        let Some(entry) = entry else { return Ok(()) };
+        let entry = place.first_version_at(window.last);
+        let Some(entry) = entry else { return Ok(None) };
         let (shape, bytes) = (&place.row.shape, place.bytes.as_slice());
         let update = shape.updates_of(bytes, entry).start;
-        if window.contains(shape.ts(bytes, update)) {
-            let stored = ValRef::Borrowed(shape.val(bytes, entry));
-            visit(Version { stored, diff: shape.diff(bytes, update) });
+        if !window.contains(shape.ts(bytes, update)) {
+            return Ok(None);
         }
-        Ok(())
+        let diff = shape.diff(bytes, update);
+        Ok(Some(Version { stored: val_ref(&place.bytes, place.row, entry), diff }))
     }
 
     /// Where `key` begins.
@@ -220,13 +211,20 @@ struct Place<'s> {
 }
 
 impl Place<'_> {
+    /// Whether every version of the key in this block was written after `ts`.
+    fn is_newer_than(&self, ts: Timestamp) -> bool {
+        let (shape, bytes) = (&self.row.shape, self.bytes.as_slice());
+        let last = shape.entries_of(bytes, self.key).end - 1;
+        head_at(bytes, shape.val_range(bytes, last).start) < first_head_at(ts)
+    }
+
     /// The first version of the key in this block that was written at or before `ts`: stored values
     /// begin with their times, inverted. Searched from where it would be if times were evenly
     /// spread.
     fn first_version_at(&self, ts: Timestamp) -> Option<u32> {
         let (shape, bytes) = (&self.row.shape, self.bytes.as_slice());
         let entries = shape.entries_of(bytes, self.key);
-        let first = if planted(Bug::VersionOffByOne) { !ts + u64::from(ts > 0) } else { !ts };
+        let first = first_head_at(ts);
         let is_newer = |entry| head_at(bytes, shape.val_range(bytes, entry).start) < first;
         let TimeWindow { first, last } = self.row.window;
         let share = u128::from(last - ts.clamp(first, last)) * entries.len() as u128;
@@ -259,6 +257,11 @@ impl Place<'_> {
         }
         (low < entries.end).then_some(low)
     }
+}
+
+/// What stored values of versions written at `ts` begin with.
+fn first_head_at(ts: Timestamp) -> u64 {
+    if planted(Bug::VersionOffByOne) { !ts + u64::from(ts > 0) } else { !ts }
 }
 
 #[inline]

@@ -28,52 +28,44 @@ impl Snapshot {
         key: &[u8],
         mut visit: impl FnMut(&[u8], Timestamp) -> Result<()>,
     ) -> Result<bool> {
-        let mut stored = Vec::new();
-        let put = self.stored_version(key, &mut stored)? == Some(VERSION_PUT);
+        let Some(found) = self.stored_version(key)? else { return Ok(false) };
+        let (put, stored) = (found.diff == VERSION_PUT, found.stored.as_slice());
         if put {
-            visit(val_of(self.0.kind, &stored), ts_of(&stored))?;
+            visit(val_of(self.0.kind, stored), ts_of(stored))?;
         }
         Ok(put)
     }
 
-    /// Puts the version of `key` that counts into `best`, as it is stored, and returns its diff.
-    fn stored_version(&self, key: &[u8], best: &mut Vec<u8>) -> Result<Option<i64>> {
+    /// The version of `key` that counts.
+    fn stored_version(&self, key: &[u8]) -> Result<Option<Version<'_>>> {
         let hash = key_hash(key);
-        let mut diff = None;
-        let mut keep = |version: Version<'_>| {
-            let stored = version.stored.as_slice();
-            if diff.is_none() || stored < best.as_slice() {
-                best.clear();
-                best.extend_from_slice(stored);
-                diff = Some(version.diff);
-            }
-        };
+        let mut best: Option<Version<'_>> = None;
         for (memtable, slot) in self.0.memtables.iter().rev() {
-            memtable.version(slot, key, hash, self.window(), &mut keep);
+            memtable.version(slot, key, hash, self.window(), |version| {
+                if best.as_ref().is_none_or(|best| version.precedes(best)) {
+                    best = Some(version);
+                }
+            });
         }
         let use_filter = self.0.reads.parts.len() > 1;
         for (part, window) in self.parts() {
             // Parts come newest first: what was found may be newer than all that follows.
-            if diff.is_some() && ts_of(best) > window.last {
+            if best.as_ref().is_some_and(|best| ts_of(best.stored.as_slice()) > window.last) {
                 break;
             }
-            if let Some(segment) = segment_with(&part.segments, key)? {
-                segment.version(key, hash, window, use_filter, |version| {
-                    let stored = version.stored.as_slice();
-                    if diff.is_none() || stored < best.as_slice() {
-                        best.clear();
-                        best.extend_from_slice(stored);
-                        diff = Some(version.diff);
-                    }
-                })?;
+            if let Some(segment) = segment_with(&part.segments, key)?
+                && let Some(version) = segment.version(key, hash, window, use_filter)?
+                && best.as_ref().is_none_or(|best| version.precedes(best))
+            {
+                best = Some(version);
             }
         }
-        Ok(diff)
+        Ok(best)
     }
 
     /// Whether a table's `key` has a version here, a deletion too.
     pub(crate) fn has_version(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.stored_version(key, &mut Vec::new())?.is_some())
+        Ok(self.stored_version(key)?.is_some())
     }
 
     /// The first key in `range` of which a table has a version here, a deletion too.
@@ -239,7 +231,11 @@ impl VersionRows {
     fn jump(&mut self, found: Option<i64>) -> Result<Option<i64>> {
         let found = match (found, self.direction) {
             (Some(diff), Direction::Forward) => Some(diff),
-            _ => self.snapshot.stored_version(&self.key, &mut self.stored)?,
+            _ => self.snapshot.stored_version(&self.key)?.map(|version| {
+                self.stored.clear();
+                self.stored.extend_from_slice(version.stored.as_slice());
+                version.diff
+            }),
         };
         match self.direction {
             Direction::Forward => {
