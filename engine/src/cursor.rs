@@ -56,6 +56,19 @@ pub trait Cursor {
     /// To the next entry, in ascending order; invalid after the last one.
     fn next(&mut self) -> Result<()>;
 
+    /// As [`next`](Self::next), but passes over entries of the same key where that costs nothing.
+    #[inline]
+    fn leave_key(&mut self) -> Result<()> {
+        self.next()
+    }
+
+    /// As [`next`](Self::next), but passes over entries of the same key that have no update in the
+    /// window, where that is cheaper than to come to each of them.
+    #[inline]
+    fn next_in_window(&mut self) -> Result<()> {
+        self.next()
+    }
+
     /// To the previous entry; invalid before the first one.
     fn prev(&mut self) -> Result<()>;
 

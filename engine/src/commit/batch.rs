@@ -1,7 +1,7 @@
 //! [`Puts`] and [`Events`]: what a commit writes to tables and logs.
 
 use super::{Check, Commit};
-use crate::collection::Description;
+use crate::collection::{Change, Description};
 use crate::error::{Error, Result, display_bytes};
 use crate::format::table_val::{TABLE_VAL_HEADER_LEN, VERSION_DELETE, VERSION_PUT};
 use crate::format::wal_record::WAL_TS_ASSIGNED;
@@ -12,13 +12,24 @@ use crate::types::{CollectionId, Kind, TimeWindow, Timestamp, Update};
 #[derive(Debug)]
 pub struct Puts<'c> {
     commit: &'c mut Commit,
-    collection: CollectionId,
     name: &'c str,
     kind: Kind,
+    run: PutRun,
+    count: usize,
+}
+
+/// Puts to one table without anything else between: one operation of the record, however many
+/// batches they came in.
+#[derive(Debug)]
+pub(super) struct PutRun {
+    collection: CollectionId,
     times: Option<TimeWindow>,
     assigned: bool,
     last_key: Option<Vec<u8>>,
-    count: usize,
+    /// Among the commit's checks; `None` while it has none, and where it creates the table.
+    check: Option<usize>,
+    /// Among its changes.
+    change: Option<usize>,
 }
 
 impl Commit {
@@ -27,27 +38,26 @@ impl Commit {
     /// # Errors
     /// `Invalid` when the collection is none.
     pub fn puts<'c>(&'c mut self, table: &'c Description) -> Result<Puts<'c>> {
-        let (collection, kind) = (table.id, table.kind);
+        let (collection, kind, name) = (table.id, table.kind, &*table.name);
         if !kind.is_table() {
             return Err(wrong_kind(table, "a table"));
         }
+        let open = self.put_run.take().filter(|run| {
+            run.collection == collection && self.record.appends_to() == Some(collection)
+        });
+        if let Some(run) = open {
+            return Ok(Puts { commit: self, name, kind, run, count: 0 });
+        }
         self.record.begin_append(collection);
-        // Puts of an earlier batch may have the same keys.
+        // Earlier puts may have the same keys.
         if self.tables.contains(&collection) {
             self.overwrites = true;
         } else {
             self.tables.push(collection);
         }
-        Ok(Puts {
-            commit: self,
-            collection,
-            name: &table.name,
-            kind,
-            times: None,
-            assigned: false,
-            last_key: None,
-            count: 0,
-        })
+        let (times, assigned, last_key) = (None, false, None);
+        let run = PutRun { collection, times, assigned, last_key, check: None, change: None };
+        Ok(Puts { commit: self, name, kind, run, count: 0 })
     }
 
     /// Starts adding events to a log, which must be at `expected` if that is given.
@@ -115,18 +125,18 @@ impl Puts<'_> {
             }
             (Some(ts), _) => {
                 let TimeWindow { first, last } =
-                    self.times.unwrap_or(TimeWindow { first: ts, last: ts });
-                self.times = Some(TimeWindow { first: first.min(ts), last: last.max(ts) });
+                    self.run.times.unwrap_or(TimeWindow { first: ts, last: ts });
+                self.run.times = Some(TimeWindow { first: first.min(ts), last: last.max(ts) });
             }
-            (None, _) => self.assigned = true,
+            (None, _) => self.run.assigned = true,
         }
-        match &mut self.last_key {
+        match &mut self.run.last_key {
             Some(last) if last.as_slice() < key => {
                 last.clear();
                 last.extend_from_slice(key);
             }
             Some(_) => self.commit.overwrites = true,
-            None => self.last_key = Some(key.to_vec()),
+            None => self.run.last_key = Some(key.to_vec()),
         }
         self.count += 1;
         self.commit.record.row(&Update { key, val, ts: ts.unwrap_or(WAL_TS_ASSIGNED), diff })
@@ -134,10 +144,27 @@ impl Puts<'_> {
 
     /// Ends the batch.
     pub fn finish(self) {
-        let Self { commit, collection, times, assigned, count, .. } = self;
+        let Self { commit, mut run, count, .. } = self;
+        let PutRun { collection, times, assigned, .. } = run;
         commit.update_count += count as u64;
-        commit.check(collection, Check::Puts { collection, times, assigned });
-        commit.changes.push(crate::collection::Change::Put { collection, times, assigned });
+        let check = Check::Puts { collection, times, assigned };
+        match run.check.and_then(|known| commit.checks.get_mut(known)) {
+            Some(known) => *known = check,
+            None => {
+                let before = commit.checks.len();
+                commit.check(collection, check);
+                run.check = (commit.checks.len() > before).then_some(before);
+            }
+        }
+        let change = Change::Put { collection, times, assigned };
+        match run.change.and_then(|known| commit.changes.get_mut(known)) {
+            Some(known) => *known = change,
+            None => {
+                run.change = Some(commit.changes.len());
+                commit.changes.push(change);
+            }
+        }
+        commit.put_run = Some(run);
     }
 }
 
@@ -183,7 +210,7 @@ impl Events<'_> {
         let Self { commit, collection, count, .. } = self;
         commit.update_count += count;
         commit.check(collection, Check::Events { collection });
-        commit.changes.push(crate::collection::Change::Append { collection, count });
+        commit.changes.push(Change::Append { collection, count });
     }
 }
 
@@ -193,4 +220,79 @@ fn too_long(name: &str, index: usize, key_len: usize, val_len: usize) -> Error {
          the most are {KEY_LEN_MAX} and {}",
         VAL_LEN_MAX - TABLE_VAL_HEADER_LEN
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::wal_record::{Op, decode};
+
+    fn table(id: u64, kind: Kind) -> Description {
+        Description { id: CollectionId(id), name: "t".into(), meta: Default::default(), kind }
+    }
+
+    fn put(commit: &mut Commit, table: &Description, key: &[u8], val: &[u8], ts: Option<u64>) {
+        let mut puts = commit.puts(table).unwrap();
+        puts.put(key, val, ts).unwrap();
+        puts.finish();
+    }
+
+    /// The rows of each operation of the record.
+    fn ops(commit: &Commit) -> Vec<(u64, Vec<(Vec<u8>, Vec<u8>)>)> {
+        let ops = decode(commit.payload()).unwrap().map(|op| op.unwrap());
+        ops.map(|op| match op {
+            Op::Append { collection, rows } => {
+                (collection.0, rows.map(|row| (row.key.to_vec(), row.val.to_vec())).collect())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect()
+    }
+
+    /// Goal: puts one after the other are one operation, one check and one change, and puts to
+    /// another table between end it. Method: the record, read back.
+    #[test]
+    fn puts_in_a_row_are_one_operation() {
+        let (a, b) = (table(1, Kind::Table), table(2, Kind::Table));
+        let mut commit = Commit::new();
+        for (key, ts) in [(b"k3", 9), (b"k1", 4), (b"k2", 7)] {
+            put(&mut commit, &a, key, b"v", Some(ts));
+        }
+        put(&mut commit, &b, b"k1", b"v", Some(5));
+        put(&mut commit, &a, b"k9", b"v", Some(6));
+        commit.seal().unwrap();
+        let rows: Vec<_> = ops(&commit).iter().map(|(id, rows)| (*id, rows.len())).collect();
+        assert_eq!(rows, [(1, 3), (2, 1), (1, 1)]);
+        assert_eq!(commit.update_count(), 5);
+        let times = |first, last| Some(TimeWindow { first, last });
+        let check =
+            |id, times| Check::Puts { collection: CollectionId(id), times, assigned: false };
+        let checks = [check(1, times(4, 9)), check(2, times(5, 5)), check(1, times(6, 6))];
+        assert_eq!(commit.checks(), checks);
+        assert_eq!(commit.changes().len(), 3);
+    }
+
+    /// Goal: the last put of a key at a time counts, whichever batch it came in, and of other times
+    /// and tables none is lost.
+    #[test]
+    fn the_last_put_of_a_key_counts() {
+        let (a, b, clock) =
+            (table(1, Kind::Table), table(2, Kind::Table), table(3, Kind::ClockTable));
+        let mut commit = Commit::new();
+        for (table, key, val, ts) in [
+            (&a, b"k1", b"v0", Some(3)),
+            (&a, b"k1", b"v1", Some(4)),
+            (&a, b"k1", b"v2", Some(3)),
+            (&b, b"k1", b"v3", Some(3)),
+            (&clock, b"k1", b"v4", None),
+            (&clock, b"k0", b"v5", None),
+            (&clock, b"k1", b"v6", None),
+        ] {
+            put(&mut commit, table, key, val, ts);
+        }
+        commit.seal().unwrap();
+        let vals: Vec<_> =
+            ops(&commit).into_iter().flat_map(|(_, rows)| rows).map(|(_, val)| val).collect();
+        assert_eq!(vals, [b"v1", b"v2", b"v3", b"v5", b"v6"]);
+    }
 }

@@ -7,13 +7,14 @@
 mod batch;
 mod reads;
 
+use batch::PutRun;
 pub use batch::{Events, Puts};
 pub use reads::Reads;
 
 use crate::collection::{Change, Collection, Description, check_name};
 use crate::error::{Error, Result, display_bytes};
-use crate::format::FormatError;
 use crate::format::wal_record::{Create, Op, RecordBuilder, WAL_TS_WIDTH, decode};
+use crate::format::{FormatError, key_hash};
 use crate::limits;
 use crate::types::{CollectionId, Frontier, Kind, TimeWindow, Update};
 use std::collections::HashMap;
@@ -86,6 +87,8 @@ pub struct Commit {
     tables: Vec<CollectionId>,
     /// Whether a key of a table may be in it twice.
     overwrites: bool,
+    /// The puts that came last; they go on while nothing else comes.
+    put_run: Option<PutRun>,
     /// What must not have changed meanwhile.
     reads: Reads,
     /// The ids of the events that it appends, and their logs.
@@ -141,7 +144,7 @@ impl Commit {
     /// Ends the building: from now on [`payload`](Self::payload) is the record for the WAL.
     pub(crate) fn seal(&mut self) -> Result<()> {
         self.payload = std::mem::take(&mut self.record).finish()?;
-        if self.overwrites {
+        if self.overwrites && may_overwrite(&self.payload, &self.tables) {
             self.payload = without_overwritten(&self.payload, &self.tables)?;
         }
         for (collection, name) in &self.suspects {
@@ -336,6 +339,27 @@ impl Commit {
         }
         Error::Internal { what: format!("no update of '{name}' lies below its upper {upper}") }
     }
+}
+
+/// Whether a key may be put twice at one time: whether two rows have one hash. Far cheaper than to
+/// look for the keys themselves, and most commits have none.
+fn may_overwrite(payload: &[u8], tables: &[CollectionId]) -> bool {
+    let mut hashes = Vec::new();
+    for op in decode(payload).into_iter().flatten().flatten() {
+        if let Op::Append { collection, rows } = op
+            && tables.contains(&collection)
+        {
+            // Odd factors, so that no two tables or times of one key come to the same.
+            let of = |row: Update<'_>| {
+                let time = row.ts.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let table = collection.0.wrapping_mul(0xd6e8_feb8_6659_fd93);
+                key_hash(row.key) ^ time ^ table.rotate_left(32)
+            };
+            hashes.extend(rows.map(of));
+        }
+    }
+    hashes.sort_unstable();
+    !hashes.is_sorted_by(|a, b| a < b)
 }
 
 /// The record without the puts that a later put of the same key at the same time makes void.

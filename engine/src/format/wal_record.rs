@@ -128,8 +128,17 @@ pub struct RecordBuilder {
     bytes: Vec<u8>,
     op_count: u32,
     row_count: u64,
-    /// Where the open append op starts, with its count of rows.
-    open: Option<(usize, u64)>,
+    /// The append op that takes rows.
+    open: Option<OpenAppend>,
+}
+
+/// An append op that is not ended.
+#[derive(Debug)]
+struct OpenAppend {
+    /// Where it starts.
+    start: usize,
+    row_count: u64,
+    collection: CollectionId,
 }
 
 impl Default for RecordBuilder {
@@ -174,15 +183,21 @@ impl RecordBuilder {
     /// Starts an append to `collection`: the rows follow. Ends with the next operation or `finish`.
     pub fn begin_append(&mut self, collection: CollectionId) {
         self.end_append();
-        self.open = Some((self.bytes.len(), 0));
+        self.open = Some(OpenAppend { start: self.bytes.len(), row_count: 0, collection });
         self.header(WAL_OP_APPEND, collection, 0);
         self.bytes.extend_from_slice(&[0; 8]);
+    }
+
+    /// The collection of the append that takes rows, if there is one.
+    #[must_use]
+    pub fn appends_to(&self) -> Option<CollectionId> {
+        self.open.as_ref().map(|open| open.collection)
     }
 
     /// Adds an update to the append begun last.
     #[inline]
     pub fn row(&mut self, update: &Update<'_>) -> Result<()> {
-        let Some((_, row_count)) = &mut self.open else {
+        let Some(OpenAppend { row_count, .. }) = &mut self.open else {
             return Err(Error::Internal { what: "a row outside of an append".into() });
         };
         let (key_len, val_len) = (update.key.len(), update.val.len());
@@ -295,7 +310,7 @@ impl RecordBuilder {
     }
 
     fn end_append(&mut self) {
-        if let Some((start, row_count)) = self.open.take() {
+        if let Some(OpenAppend { start, row_count, .. }) = self.open.take() {
             let body_len = (self.bytes.len() - start - WAL_OP_HEADER_LEN) as u64;
             put(&mut self.bytes, start + 16, &body_len.to_le_bytes());
             put(&mut self.bytes, start + WAL_OP_HEADER_LEN, &row_count.to_le_bytes());

@@ -222,6 +222,16 @@ impl Cursor for PartCursor {
     }
 
     #[inline]
+    fn leave_key(&mut self) -> Result<()> {
+        self.step(Direction::Forward, SegmentCursor::leave_key)
+    }
+
+    #[inline]
+    fn next_in_window(&mut self) -> Result<()> {
+        self.step(Direction::Forward, SegmentCursor::next_in_window)
+    }
+
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         self.step(Direction::Reverse, SegmentCursor::prev)
     }

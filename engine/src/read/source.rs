@@ -76,6 +76,16 @@ impl Cursor for Source {
     }
 
     #[inline]
+    fn leave_key(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.leave_key())
+    }
+
+    #[inline]
+    fn next_in_window(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.next_in_window())
+    }
+
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         each!(self, cursor => cursor.prev())
     }

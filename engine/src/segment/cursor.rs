@@ -399,6 +399,31 @@ impl Cursor for SegmentCursor {
     }
 
     #[inline]
+    fn leave_key(&mut self) -> Result<()> {
+        if self.valid && self.key + 1 < self.shape.keys() {
+            self.stand_on_key(self.key + 1, Side::First);
+            return Ok(());
+        }
+        // The key may go on in the next block.
+        self.entry = self.entries.end.max(1) - 1;
+        self.next()
+    }
+
+    #[inline]
+    fn next_in_window(&mut self) -> Result<()> {
+        if self.valid && !self.covered {
+            let seen = |entry: u32| {
+                let mut updates = self.shape.updates_of(&self.bytes, entry);
+                updates.any(|update| self.window.contains(self.shape.ts(&self.bytes, update)))
+            };
+            let behind = self.entry + 1..self.entries.end;
+            // Stays before what is seen, so that the step is the ordinary one.
+            self.entry = behind.clone().find(|entry| seen(*entry)).unwrap_or(behind.end) - 1;
+        }
+        self.next()
+    }
+
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         if !self.valid {
             return self.stay();

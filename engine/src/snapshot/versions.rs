@@ -221,7 +221,12 @@ impl VersionRows {
             if steps == STEPS_MAX {
                 return self.jump(found);
             }
-            self.merge.step()?;
+            match self.direction {
+                // What follows is older.
+                Direction::Forward if found.is_some() => self.merge.step_with(Source::leave_key)?,
+                Direction::Forward => self.merge.step_with(Source::next_in_window)?,
+                Direction::Reverse => self.merge.step()?,
+            }
         }
         Ok(found)
     }
