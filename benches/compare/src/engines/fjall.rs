@@ -1,0 +1,126 @@
+//! fjall.
+//!
+//! Tuning: a cache of 1 GiB; everything else is its default (LZ4 from level 2 on, Bloom filters, 64
+//! MiB memtables), which its documentation recommends. Single durable commits are an insert and
+//! `persist(SyncData)`, as its README shows, which lets threads insert while another one syncs; batches
+//! carry their durability. The sorted load is its ingestion. Deferred commits are in the journal, given
+//! to the operating system.
+//!
+//! Checksums: each block is verified when it is read from its file into the cache.
+
+use super::CACHE_BYTES;
+use crate::Result;
+use crate::data::{Key, Seen, Val};
+use crate::engine::{Durability, Engine, Op, Reader};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use std::ops::Bound;
+use std::path::Path;
+
+/// An open database.
+struct Store {
+    db: Database,
+    rows: Keyspace,
+}
+
+/// Opens it.
+pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+    let db = Database::builder(dir).cache_size(CACHE_BYTES as u64).open()?;
+    let rows = db.keyspace("rows", KeyspaceCreateOptions::default)?;
+    Ok(Box::new(Store { db, rows }))
+}
+
+impl Engine for Store {
+    fn write(&self, ops: &[Op<'_>], durability: Durability) -> Result<()> {
+        if let [Op { key, val: Some(val) }] = ops {
+            self.rows.insert(*key, *val)?;
+            if durability == Durability::Synced {
+                self.db.persist(PersistMode::SyncData)?;
+            }
+            return Ok(());
+        }
+        let mut batch = self.db.batch();
+        for op in ops {
+            match op.val {
+                Some(val) => batch.insert(&self.rows, op.key, val),
+                None => batch.remove(&self.rows, op.key),
+            }
+        }
+        let sync = (durability == Durability::Synced).then_some(PersistMode::SyncData);
+        Ok(batch.durability(sync).commit()?)
+    }
+
+    fn get(&self, key: &[u8], seen: &mut Seen) -> Result<bool> {
+        let found = self.rows.get(key)?;
+        Ok(found.inspect(|val| seen.val(val)).is_some())
+    }
+
+    fn read(&self, job: &mut dyn FnMut(&dyn Reader) -> Result<()>) -> Result<()> {
+        job(&View { snapshot: self.db.snapshot(), rows: &self.rows })
+    }
+
+    fn load_sorted(&self, rows: &mut dyn Iterator<Item = (Key, Val)>) -> Result<()> {
+        let mut ingestion = self.rows.start_ingestion()?;
+        for (key, val) in rows {
+            ingestion.write(&key[..], &val[..])?;
+        }
+        Ok(ingestion.finish()?)
+    }
+
+    fn bulk_path(&self) -> &'static str {
+        "ingestion"
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(self.db.persist(PersistMode::SyncData)?)
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(self.rows.rotate_memtable_and_wait()?)
+    }
+
+    fn reclaim(&mut self) -> Result<()> {
+        self.flush()?;
+        Ok(self.rows.major_compact()?)
+    }
+}
+
+/// A snapshot.
+struct View<'a> {
+    snapshot: Snapshot,
+    rows: &'a Keyspace,
+}
+
+impl Reader for View<'_> {
+    fn get(&self, key: &[u8], seen: &mut Seen) -> Result<bool> {
+        let found = self.snapshot.get(self.rows, key)?;
+        Ok(found.inspect(|val| seen.val(val)).is_some())
+    }
+
+    fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: u64, seen: &mut Seen) -> Result<()> {
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.snapshot.range::<&[u8], _>(self.rows, (Bound::Included(from), to));
+        for row in range.take(limit as usize) {
+            let (key, val) = row.into_inner()?;
+            seen.row(&key, &val);
+        }
+        Ok(())
+    }
+
+    fn scan_reverse(&self, limit: u64, seen: &mut Seen) -> Result<()> {
+        for row in self.snapshot.iter(self.rows).rev().take(limit as usize) {
+            let (key, val) = row.into_inner()?;
+            seen.row(&key, &val);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        for row in self.snapshot.range::<&[u8], _>(self.rows, from..) {
+            let (key, val) = row.into_inner()?;
+            if !visit(&key, &val) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
