@@ -59,6 +59,12 @@ pub(crate) trait Engine: Send + Sync {
     /// there already.
     fn flush(&self) -> Result<()>;
 
+    /// Drops what reads as of `since` or later do not need, of versions as `timed` stores them, in a
+    /// compaction; whether the engine can do that.
+    fn forget_versions(&mut self, _since: u64) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Gives back the space of what was deleted, the way that the engine's documentation says.
     fn reclaim(&mut self) -> Result<()>;
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "canopydb")]
 mod canopydb;
 mod datestone;
+mod datestone_timed;
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "lmdb")]
@@ -18,6 +19,7 @@ mod sqlite;
 
 use crate::Result;
 use crate::engine::Engine;
+use crate::timed::Timed;
 use std::path::Path;
 
 /// Bytes of the cache of every engine that has one of its own, so that data is in memory for all.
@@ -26,8 +28,17 @@ const CACHE_BYTES: usize = 1 << 30;
 /// The engine that is not a peer.
 pub(crate) const OWN: &str = "datestone";
 
+/// What a database will hold, for engines that have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Keys and values.
+    Rows,
+    /// Versions of keys, as `timed` stores them.
+    Versions,
+}
+
 /// What opens a database.
-type Open = fn(&Path) -> Result<Box<dyn Engine>>;
+type Open = fn(&Path, Shape) -> Result<Box<dyn Engine>>;
 
 /// All engines that were built in.
 const ENGINES: &[(&str, Open)] = &[
@@ -57,8 +68,13 @@ pub(crate) fn names() -> Vec<&'static str> {
 }
 
 /// Opens the database of `engine` in a directory, creating it when there is none.
-pub(crate) fn open(engine: &str, dir: &Path) -> Result<Box<dyn Engine>> {
+pub(crate) fn open(engine: &str, dir: &Path, shape: Shape) -> Result<Box<dyn Engine>> {
     let found = ENGINES.iter().find(|(name, _)| *name == engine);
     let (_, open) = found.ok_or_else(|| format!("no engine is called {engine}"))?;
-    open(dir)
+    open(dir, shape)
+}
+
+/// Opens datestone's database with its own time axis.
+pub(crate) fn open_own_timed(dir: &Path) -> Result<Box<dyn Timed>> {
+    datestone_timed::open(dir)
 }

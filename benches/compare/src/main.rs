@@ -11,6 +11,7 @@ mod machine;
 mod run;
 mod summary;
 mod table;
+mod timed;
 mod work;
 
 use clap::{Args, Parser, Subcommand};

@@ -1,12 +1,17 @@
 //! The works. Each is a file; each measures one engine in a process that does nothing else.
 
 mod commit;
+mod limits;
+mod listen;
 mod load_random;
 mod load_sorted;
 mod read;
+mod versioned;
+mod ycsb;
 
 use crate::data::{self, Seen};
 use crate::engine::{Durability, Engine, Op};
+use crate::engines::{OWN, Shape};
 use crate::figure::{Better, Figure};
 use crate::{OneArgs, Result, engines, machine};
 use std::io::Write;
@@ -25,7 +30,18 @@ const WORKS: &[Entry] = &[
     ("load_random", load_random::run),
     ("load_sorted", load_sorted::run),
     ("read", read::run),
+    ("ycsb", ycsb::run),
+    ("versioned", versioned::run),
+    (LISTEN, listen::run),
+    (LIMITS, limits::run),
 ];
+
+/// What only datestone has.
+const LISTEN: &str = "listen";
+/// What the machine can do, whatever engine is named.
+const LIMITS: &str = "limits";
+/// What a work starts for itself.
+const KILLED_LOAD: Entry = ("killed_load", versioned::killed_load);
 
 /// The names of all works.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -33,13 +49,13 @@ pub(crate) fn names() -> Vec<&'static str> {
 }
 
 /// Whether `engine` has anything to do in `work`.
-pub(crate) fn applies(_work: &str, _engine: &str) -> bool {
-    true
+pub(crate) fn applies(work: &str, engine: &str) -> bool {
+    engine == OWN || ![LISTEN, LIMITS].contains(&work)
 }
 
 /// Runs one work with one engine in this process.
 pub(crate) fn one(args: OneArgs) -> Result<()> {
-    let found = WORKS.iter().find(|(name, _)| *name == args.work);
+    let found = WORKS.iter().chain([&KILLED_LOAD]).find(|(name, _)| *name == args.work);
     let (_, run) = found.ok_or_else(|| format!("no work is called {}", args.work))?;
     std::fs::create_dir_all(&args.dir)?;
     machine::require_disk(&args.dir)?;
@@ -75,7 +91,7 @@ impl Race {
     /// Opens the engine's database, creating it when there is none.
     fn open(&self) -> Result<Box<dyn Engine>> {
         std::fs::create_dir_all(self.db_dir())?;
-        engines::open(&self.engine, &self.db_dir())
+        engines::open(&self.engine, &self.db_dir(), Shape::Rows)
     }
 
     /// A figure that is not printed yet.

@@ -8,6 +8,7 @@
 //!
 //! Checksums: of the log only; those of pages are off by default and are left so.
 
+use super::Shape;
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
@@ -23,7 +24,7 @@ struct Store {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+pub(super) fn open(dir: &Path, _shape: Shape) -> Result<Box<dyn Engine>> {
     let db = Database::new(dir)?;
     let write = db.begin_write()?;
     write.get_or_create_tree(ROWS)?;

@@ -8,6 +8,7 @@
 //!
 //! Checksums: verified on the first read of each block since the database was opened.
 
+use super::Shape;
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
@@ -27,7 +28,7 @@ struct Store {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+pub(super) fn open(dir: &Path, _shape: Shape) -> Result<Box<dyn Engine>> {
     let db = Datestone::open(dir)?;
     let (table, bulk) = (db.table("rows")?, db.collection("bulk")?);
     Ok(Box::new(Store { db, table, bulk, is_bulk: AtomicBool::new(false) }))

@@ -4,29 +4,68 @@
 //! MiB memtables), which its documentation recommends. Single durable commits are an insert and
 //! `persist(SyncData)`, as its README shows, which lets threads insert while another one syncs; batches
 //! carry their durability. The sorted load is its ingestion. Deferred commits are in the journal, given
-//! to the operating system.
+//! to the operating system. Versions are forgotten by a compaction filter in a major compaction.
 //!
 //! Checksums: each block is verified when it is read from its file into the cache.
 
-use super::CACHE_BYTES;
+use super::{CACHE_BYTES, Shape};
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
+use crate::timed::Sieve;
+use fjall::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An open database.
 struct Store {
     db: Database,
     rows: Keyspace,
+    /// What compaction may forget, when it is not 0.
+    since: Arc<AtomicU64>,
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
-    let db = Database::builder(dir).cache_size(CACHE_BYTES as u64).open()?;
+pub(super) fn open(dir: &Path, shape: Shape) -> Result<Box<dyn Engine>> {
+    let since = Arc::new(AtomicU64::new(0));
+    let mut builder = Database::builder(dir).cache_size(CACHE_BYTES as u64);
+    if shape == Shape::Versions {
+        let filters: Arc<dyn Factory> = Arc::new(Filters(since.clone()));
+        builder =
+            builder.with_compaction_filter_factories(Arc::new(move |_| Some(filters.clone())));
+    }
+    let db = builder.open()?;
     let rows = db.keyspace("rows", KeyspaceCreateOptions::default)?;
-    Ok(Box::new(Store { db, rows }))
+    Ok(Box::new(Store { db, rows, since }))
+}
+
+/// Makes a filter for each compaction.
+struct Filters(Arc<AtomicU64>);
+
+impl Factory for Filters {
+    fn name(&self) -> &str {
+        "versions"
+    }
+
+    fn make_filter(&self, _context: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Filter(Sieve::new(self.0.load(Ordering::Relaxed))))
+    }
+}
+
+/// Drops versions; each was written once, so nothing has to hide it afterwards.
+struct Filter(Sieve);
+
+impl CompactionFilter for Filter {
+    fn filter_item(
+        &mut self,
+        item: ItemAccessor<'_>,
+        _context: &Context,
+    ) -> fjall::compaction::filter::CompactionFilterResult {
+        Ok(if self.0.goes(item.key()) { Verdict::Destroy } else { Verdict::Keep })
+    }
 }
 
 impl Engine for Store {
@@ -76,6 +115,12 @@ impl Engine for Store {
 
     fn flush(&self) -> Result<()> {
         Ok(self.rows.rotate_memtable_and_wait()?)
+    }
+
+    fn forget_versions(&mut self, since: u64) -> Result<bool> {
+        self.since.store(since, Ordering::Relaxed);
+        self.reclaim()?;
+        Ok(true)
     }
 
     fn reclaim(&mut self) -> Result<()> {

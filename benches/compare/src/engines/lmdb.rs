@@ -8,6 +8,7 @@
 //! Checksums: it has none.
 #![expect(unsafe_code, reason = "heed's open and its flags are unsafe: nobody else has the map")]
 
+use super::Shape;
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
@@ -33,7 +34,7 @@ struct Store {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+pub(super) fn open(dir: &Path, _shape: Shape) -> Result<Box<dyn Engine>> {
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_LEN).max_readers(256);
     // SAFETY: nobody else opens or changes the files in the directory of this run.

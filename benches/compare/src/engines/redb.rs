@@ -6,7 +6,7 @@
 //!
 //! Checksums: it has them, and verifies them on repair and on request, not on a read.
 
-use super::CACHE_BYTES;
+use super::{CACHE_BYTES, Shape};
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
@@ -22,7 +22,7 @@ struct Store {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+pub(super) fn open(dir: &Path, _shape: Shape) -> Result<Box<dyn Engine>> {
     let db = Builder::new().set_cache_size(CACHE_BYTES).create(dir.join("redb"))?;
     let write = db.begin_write()?;
     write.open_table(ROWS)?;

@@ -7,30 +7,40 @@
 //! (the wiki's 16 KiB save memory, and make reads in memory slower). Logs are recycled and writes
 //! pipelined, which its documentation recommends for synced commits from many threads. The sorted
 //! load writes a file with `SstFileWriter` and ingests it by moving. Deferred commits are in the log,
-//! given to the operating system. Reads are pinned, without a copy.
+//! given to the operating system. Reads are pinned, without a copy. Versions are forgotten by a
+//! compaction filter in a compaction of everything.
 //!
 //! Checksums: each block is verified when it is read from its file into the cache; not again while it
 //! is there.
 
-use super::CACHE_BYTES;
+use super::{CACHE_BYTES, Shape};
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
+use crate::timed::Sieve;
+use rust_rocksdb::compaction_filter::CompactionFilter;
+use rust_rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rust_rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, DataBlockIndexType,
-    IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, CompactionDecision, DB,
+    DBCompressionType, DBRawIterator, DataBlockIndexType, IngestExternalFileOptions, Options,
+    ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An open database.
 struct Store {
     db: DB,
     options: Options,
     dir: PathBuf,
+    /// What compaction may forget, when it is not 0.
+    since: Arc<AtomicU64>,
 }
 
 /// The options of a database.
-pub(super) fn options() -> Options {
+fn options() -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&Cache::new_hyper_clock_cache(CACHE_BYTES, 0));
     blocks.set_bloom_filter(10.0, false);
@@ -50,10 +60,42 @@ pub(super) fn options() -> Options {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
-    let options = options();
+pub(super) fn open(dir: &Path, shape: Shape) -> Result<Box<dyn Engine>> {
+    let mut options = options();
+    let since = Arc::new(AtomicU64::new(0));
+    if shape == Shape::Versions {
+        options.set_compaction_filter_factory(Filters(since.clone()));
+    }
     let db = DB::open(&options, dir)?;
-    Ok(Box::new(Store { db, options, dir: dir.to_path_buf() }))
+    Ok(Box::new(Store { db, options, dir: dir.to_path_buf(), since }))
+}
+
+/// Makes a filter for each compaction.
+struct Filters(Arc<AtomicU64>);
+
+impl CompactionFilterFactory for Filters {
+    type Filter = Filter;
+
+    fn create(&mut self, _context: CompactionFilterContext) -> Filter {
+        Filter(Sieve::new(self.0.load(Ordering::Relaxed)))
+    }
+
+    fn name(&self) -> &CStr {
+        c"versions"
+    }
+}
+
+/// Drops versions.
+struct Filter(Sieve);
+
+impl CompactionFilter for Filter {
+    fn filter(&mut self, _level: u32, key: &[u8], _val: &[u8]) -> CompactionDecision {
+        if self.0.goes(key) { CompactionDecision::Remove } else { CompactionDecision::Keep }
+    }
+
+    fn name(&self) -> &CStr {
+        c"versions"
+    }
 }
 
 /// What a commit asks for.
@@ -109,8 +151,16 @@ impl Engine for Store {
         Ok(self.db.flush()?)
     }
 
+    fn forget_versions(&mut self, since: u64) -> Result<bool> {
+        self.since.store(since, Ordering::Relaxed);
+        self.reclaim()?;
+        Ok(true)
+    }
+
     fn reclaim(&mut self) -> Result<()> {
-        self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
         Ok(())
     }
 }

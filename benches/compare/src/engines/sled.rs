@@ -7,7 +7,7 @@
 //! Checksums: each piece of a page is verified when it is read from its file; what is in the cache is
 //! not.
 
-use super::CACHE_BYTES;
+use super::{CACHE_BYTES, Shape};
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
@@ -21,7 +21,7 @@ struct Store {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+pub(super) fn open(dir: &Path, _shape: Shape) -> Result<Box<dyn Engine>> {
     let db = Config::new().path(dir).cache_capacity(CACHE_BYTES as u64).open()?;
     Ok(Box::new(Store { db }))
 }

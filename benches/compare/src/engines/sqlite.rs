@@ -8,7 +8,7 @@
 //!
 //! Checksums: of the log only; pages have none unless an extension adds them.
 
-use super::CACHE_BYTES;
+use super::{CACHE_BYTES, Shape};
 use crate::Result;
 use crate::data::{Key, Seen, Val};
 use crate::engine::{Durability, Engine, Op, Reader};
@@ -37,7 +37,7 @@ struct Writer {
 }
 
 /// Opens it.
-pub(super) fn open(dir: &Path) -> Result<Box<dyn Engine>> {
+pub(super) fn open(dir: &Path, _shape: Shape) -> Result<Box<dyn Engine>> {
     let path = dir.join("sqlite");
     let connection = connect(&path)?;
     connection.execute_batch(
