@@ -3,6 +3,7 @@
 #[cfg(feature = "canopydb")]
 mod canopydb;
 mod datestone;
+mod datestone_collections;
 mod datestone_timed;
 #[cfg(feature = "fjall")]
 mod fjall;
@@ -18,6 +19,7 @@ mod sled;
 mod sqlite;
 
 use crate::Result;
+use crate::collections::Collections;
 use crate::engine::Engine;
 use crate::timed::Timed;
 use std::path::Path;
@@ -77,4 +79,9 @@ pub(crate) fn open(engine: &str, dir: &Path, shape: Shape) -> Result<Box<dyn Eng
 /// Opens datestone's database with its own time axis.
 pub(crate) fn open_own_timed(dir: &Path) -> Result<Box<dyn Timed>> {
     datestone_timed::open(dir)
+}
+
+/// Opens datestone's database with many tables.
+pub(crate) fn open_own_collections(dir: &Path, count: u64) -> Result<Box<dyn Collections>> {
+    datestone_collections::open(dir, count)
 }

@@ -2,6 +2,7 @@
 //! engine in a process of its own, one after the other in every round. See `benches/README.md`.
 
 mod chart;
+mod collections;
 mod data;
 mod engine;
 mod engines;

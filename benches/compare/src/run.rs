@@ -6,7 +6,8 @@ use crate::{Result, RunArgs, engines, machine, summary, work};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Runs everything that `args` ask for.
@@ -83,10 +84,28 @@ fn one(
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = child.stdout.take().ok_or("the child has no output")?;
-    let reader = std::thread::spawn(move || BufReader::new(stdout).lines().collect());
-    let ended = wait(&mut child, Duration::from_secs(args.limit_seconds));
-    let lines: std::io::Result<Vec<String>> = reader.join().map_err(|_| "the reader panicked")?;
-    for line in lines? {
+    // Ends when the child does, which closes its output.
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(stdout)
+            .lines()
+            .map_while(std::io::Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
+    let limit = Duration::from_secs(args.limit_seconds);
+    let mut is_late = false;
+    loop {
+        let line = match lines.recv_timeout(Duration::from_millis(50)) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                if start.elapsed() > limit && !is_late {
+                    is_late = true;
+                    child.kill()?;
+                }
+                continue;
+            }
+        };
         let figure: Figure = serde_json::from_str(&line)?;
         eprintln!(
             "{:6.1} s  {round} {work:12} {engine:10} {:28} {}",
@@ -96,22 +115,9 @@ fn one(
         );
         writeln!(out, "{line}")?;
     }
-    ended
-}
-
-/// Waits for a child, at most for `limit`.
-fn wait(child: &mut Child, limit: Duration) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        match child.try_wait()? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(status.to_string().into()),
-            None if start.elapsed() > limit => {
-                child.kill()?;
-                child.wait()?;
-                return Err(format!("stopped after {} s", limit.as_secs()).into());
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
+    match child.wait()? {
+        status if status.success() => Ok(()),
+        _ if is_late => Err(format!("stopped after {} s", limit.as_secs()).into()),
+        status => Err(status.to_string().into()),
     }
 }

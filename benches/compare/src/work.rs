@@ -1,5 +1,6 @@
 //! The works. Each is a file; each measures one engine in a process that does nothing else.
 
+mod collections;
 mod commit;
 mod limits;
 mod listen;
@@ -32,6 +33,7 @@ const WORKS: &[Entry] = &[
     ("read", read::run),
     ("ycsb", ycsb::run),
     ("versioned", versioned::run),
+    ("collections", collections::run),
     (LISTEN, listen::run),
     (LIMITS, limits::run),
 ];
@@ -40,8 +42,9 @@ const WORKS: &[Entry] = &[
 const LISTEN: &str = "listen";
 /// What the machine can do, whatever engine is named.
 const LIMITS: &str = "limits";
-/// What a work starts for itself.
-const KILLED_LOAD: Entry = ("killed_load", versioned::killed_load);
+/// What works start for themselves.
+const PARTS: &[Entry] =
+    &[("killed_load", versioned::killed_load), ("collections_open", collections::open)];
 
 /// The names of all works.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -55,7 +58,7 @@ pub(crate) fn applies(work: &str, engine: &str) -> bool {
 
 /// Runs one work with one engine in this process.
 pub(crate) fn one(args: OneArgs) -> Result<()> {
-    let found = WORKS.iter().chain([&KILLED_LOAD]).find(|(name, _)| *name == args.work);
+    let found = WORKS.iter().chain(PARTS).find(|(name, _)| *name == args.work);
     let (_, run) = found.ok_or_else(|| format!("no work is called {}", args.work))?;
     std::fs::create_dir_all(&args.dir)?;
     machine::require_disk(&args.dir)?;

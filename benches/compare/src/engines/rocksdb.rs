@@ -172,9 +172,9 @@ struct View<'a> {
 
 impl View<'_> {
     /// Calls `row` for rows while it returns true.
-    fn each(
-        mut rows: DBRawIterator<'_>,
-        step: fn(&mut DBRawIterator<'_>),
+    fn each<'a>(
+        mut rows: DBRawIterator<'a>,
+        step: impl Fn(&mut DBRawIterator<'a>),
         mut row: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<()> {
         while let Some((key, val)) = rows.item() {
@@ -213,27 +213,35 @@ impl Reader for View<'_> {
         let mut rows = self.db.raw_iterator_opt(options);
         rows.seek(from);
         let mut left = limit;
-        Self::each(rows, DBRawIterator::next, |key, val| {
-            seen.row(key, val);
-            left -= 1;
-            left > 0
-        })
+        Self::each(
+            rows,
+            |rows| rows.next(),
+            |key, val| {
+                seen.row(key, val);
+                left -= 1;
+                left > 0
+            },
+        )
     }
 
     fn scan_reverse(&self, limit: u64, seen: &mut Seen) -> Result<()> {
         let mut rows = self.db.raw_iterator();
         rows.seek_to_last();
         let mut left = limit;
-        Self::each(rows, DBRawIterator::prev, |key, val| {
-            seen.row(key, val);
-            left -= 1;
-            left > 0
-        })
+        Self::each(
+            rows,
+            |rows| rows.prev(),
+            |key, val| {
+                seen.row(key, val);
+                left -= 1;
+                left > 0
+            },
+        )
     }
 
     fn rows(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
         let mut rows = self.db.raw_iterator();
         rows.seek(from);
-        Self::each(rows, DBRawIterator::next, visit)
+        Self::each(rows, |rows| rows.next(), visit)
     }
 }
