@@ -14,7 +14,7 @@ const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 /// Refuses a directory in memory, where a sync costs nothing.
 pub(crate) fn require_disk(dir: &Path) -> Result<()> {
     let StatFs { f_type, .. } = statfs(dir)?;
-    if IN_MEMORY.contains(&(f_type as i64)) {
+    if IN_MEMORY.contains(&f_type) {
         return Err(format!("{} is in memory: --dir must be on a disk", dir.display()).into());
     }
     Ok(())

@@ -64,7 +64,7 @@ impl Engine for Store {
         if self.is_bulk.load(Ordering::Relaxed) {
             return job(&BulkView(self.bulk.latest()?));
         }
-        job(&View { rows: self.table.latest()?, collection: self.table.as_collection().latest()? })
+        job(&View { rows: self.table.latest()?, collection: self.table.as_collection() })
     }
 
     fn load_sorted(&self, rows: &mut dyn Iterator<Item = (Key, Val)>) -> Result<()> {
@@ -112,19 +112,20 @@ impl AsUpdate<[u8], [u8]> for Added {
 }
 
 /// The table as of its latest time.
-struct View {
+struct View<'a> {
     rows: TableSnapshot,
-    collection: Snapshot,
+    /// The table in the face that reads many keys at once.
+    collection: &'a Collection,
 }
 
-impl Reader for View {
+impl Reader for View<'_> {
     fn get(&self, key: &[u8], seen: &mut Seen) -> Result<bool> {
         let found = self.rows.get(key)?;
         Ok(found.inspect(|val| seen.val(val)).is_some())
     }
 
     fn multi_get(&self, keys: &[Key], seen: &mut Seen) -> Result<()> {
-        let found = self.collection.multi_get(keys.iter().map(|key| &key[..]))?;
+        let found = self.collection.latest()?.multi_get(keys.iter().map(|key| &key[..]))?;
         found.iter().flatten().for_each(|(val, _)| seen.val(val));
         Ok(())
     }
