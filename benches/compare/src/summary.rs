@@ -30,8 +30,16 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Whether it is no engine's doing: what the bare device did beside each of them.
+    fn is_of_machine(&self) -> bool {
+        self.figure.starts_with("raw ")
+    }
+
     /// The best of the peers that count, and its median.
     pub(crate) fn best_peer(&self) -> Option<(&str, f64)> {
+        if self.is_of_machine() {
+            return None;
+        }
         let counts = |engine: &str| {
             let lsm_only = self.floor.is_some_and(|floor| floor.lsm_only);
             engine != OWN && (!lsm_only || engines::LSM.contains(&engine))
