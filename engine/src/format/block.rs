@@ -20,6 +20,7 @@ mod check;
 use super::column::{head, head_at, slice_at, u8_at, u16_at, u32_at, u64_at};
 use super::{FormatError, Reader, SpecConstant, SpecLayout, padded};
 use crate::limits::{BLOCK_KEYS_MAX, BLOCK_LEN_MAX, KEY_LEN_MAX, VAL_LEN_MAX};
+use crate::prefetch::prefetch;
 use crate::types::{TimeWindow, Timestamp};
 use std::ops::Range;
 
@@ -345,6 +346,17 @@ impl BlockShape {
     pub fn val_range(&self, bytes: &[u8], entry: u32) -> Range<usize> {
         let (stride, width) = (self.val_stride, self.val_end_width);
         item_range(bytes, stride, width, self.val_ends_at, self.vals_at, entry)
+    }
+
+    /// Announces that the value of key `i` will be read soon, where its place is known without
+    /// looking: key and value lie far apart, and are waited for together then.
+    #[inline(always)]
+    pub fn announce_val(&self, bytes: &[u8], i: u32) {
+        if self.entry_ends_at == 0 && self.val_end_width == 0 {
+            let at = self.vals_at as usize + i as usize * self.val_stride as usize;
+            prefetch(bytes, at);
+            prefetch(bytes, at + 64);
+        }
     }
 
     /// An entry's value.

@@ -5,6 +5,7 @@ use super::blocks::{BlockBytes, BlockRow, Blocks};
 use crate::error::{Error, Result};
 use crate::format::anchors::AnchoredKey;
 use crate::format::column::head_at;
+use crate::format::table_val::ts_of;
 use crate::found::{Found, ValRef, Version};
 use crate::planted::{Bug, planted};
 use crate::types::{TimeWindow, Timestamp};
@@ -81,13 +82,14 @@ impl Segment {
         }
         let entry = place.first_version_at(window.last);
         let Some(entry) = entry else { return Ok(None) };
-        let (shape, bytes) = (&place.row.shape, place.bytes.as_slice());
-        let update = shape.updates_of(bytes, entry).start;
-        if !window.contains(shape.ts(bytes, update)) {
+        // Its time is in the value too, which is read anyway.
+        let stored = val_ref(&place.bytes, place.row, entry);
+        if !window.contains(ts_of(stored.as_slice())) {
             return Ok(None);
         }
-        let diff = shape.diff(bytes, update);
-        Ok(Some(Version { stored: val_ref(&place.bytes, place.row, entry), diff }))
+        let (shape, bytes) = (&place.row.shape, place.bytes.as_slice());
+        let diff = shape.diff(bytes, shape.updates_of(bytes, entry).start);
+        Ok(Some(Version { stored, diff }))
     }
 
     /// Where `key` begins.
@@ -99,6 +101,7 @@ impl Segment {
         for place in hash_index.places(hash) {
             let block = place.block as usize;
             let (bytes, row) = self.block(blocks, block)?;
+            row.shape.announce_val(bytes.as_slice(), place.key);
             if place.key < row.shape.keys() && row.shape.key_is(bytes.as_slice(), place.key, key) {
                 return Ok(Some(Place { block, bytes, row, key: place.key }));
             }
