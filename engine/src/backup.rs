@@ -146,7 +146,8 @@ impl Backups {
         make_dir(fs, to)?;
         for (meta, digest) in known.segments() {
             let from = self.segment_path(known.file.db_uuid, meta);
-            let copied = copy(fs, &from, &to.join(segment_file_name(meta.id)))?;
+            let copied = copy(fs, &from, &to.join(segment_file_name(meta.id)));
+            let copied = copied.map_err(|e| gone_is_damage(e, &from))?;
             check_digest(&from, meta, digest, copied)?;
         }
         let flushed = known.state.flushed_seqno();
@@ -410,10 +411,7 @@ impl Backups {
 
     fn digest(&self, path: &Path) -> Result<Copied> {
         let file = self.env.fs.open(path, OpenMode::Read);
-        let file = file.map_err(|e| match e.kind() {
-            IoErrorKind::NotFound => Error::corruption(path, 0, "the file is gone"),
-            _ => Error::io("opening", path, e),
-        })?;
+        let file = file.map_err(|e| gone_is_damage(Error::io("opening", path, e), path))?;
         read_through(&*file, path, |_, _| Ok(()))
     }
 }
@@ -441,6 +439,18 @@ impl Known {
 
 fn is_damage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corruption | ErrorKind::FormatTooNew)
+}
+
+/// A file that a backup names and that is not there is damage of the backup.
+fn gone_is_damage(error: Error, file: &Path) -> Error {
+    match &error {
+        Error::Io { path, source, .. }
+            if path == file && source.kind() == IoErrorKind::NotFound =>
+        {
+            Error::corruption(file, 0, "the file is gone")
+        }
+        _ => error,
+    }
 }
 
 fn check_digest(path: &Path, meta: &SegmentMeta, digest: u128, found: Copied) -> Result<()> {

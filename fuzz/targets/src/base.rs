@@ -2,9 +2,14 @@
 
 use crate::model::Model;
 use crate::ops::step;
-use crate::session::{DIR, Session};
+use crate::session::{DIR, Session, open};
 use arbitrary::Unstructured;
+use datestone_engine::commit::Commit;
+use datestone_engine::config::Durability;
+use datestone_engine::db::Db;
+use datestone_engine::error::Error;
 use datestone_engine::io::{Fs, MemFs};
+use datestone_engine::types::{Frontier, Kind, Timestamp, Update};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -65,4 +70,70 @@ impl Base {
         let after = self.states.partition_point(|(at, _)| *at <= seqno);
         &self.states[after.saturating_sub(1)].1
     }
+}
+
+/// A database of all kinds that was killed: segments, some of them compressed, a durable hold, and
+/// commits that are in the log alone. `each` is called after every commit that ends a round.
+pub(crate) fn every_kind(mut each: impl FnMut(&Db, u64)) -> MemFs {
+    const ROUNDS: u64 = 12;
+    let fs = MemFs::new();
+    let db = open(&fs).expect("a new database opens");
+    for (name, kind) in KINDS {
+        db.create_or_load(kind, name, name.as_bytes()).expect("a good name");
+    }
+    for round in 0..ROUNDS {
+        round_of_every_kind(&db, round).expect("nothing fails");
+        match round {
+            3 => {
+                let id = db.find("multiset").expect("it exists").id;
+                db.take_hold("hold", id, 2, "owner").expect("nothing fails");
+            }
+            4 | 8 => db.flush().expect("nothing fails"),
+            6 => db.compact(None).expect("nothing fails"),
+            _ => {}
+        }
+        each(&db, round);
+    }
+    fs.kill()
+}
+
+/// The collections of [`every_kind`].
+const KINDS: [(&str, Kind); 4] = [
+    ("multiset", Kind::Multiset),
+    ("table", Kind::Table),
+    ("log", Kind::Log),
+    ("clock-table", Kind::ClockTable),
+];
+
+/// One commit to every collection.
+fn round_of_every_kind(db: &Db, round: Timestamp) -> Result<(), Error> {
+    let [multiset, table, log, clock] = KINDS.map(|(name, _)| db.find(name).expect("it exists"));
+    let mut commit = Commit::new();
+    let mut batch = commit.append(multiset.id, "multiset");
+    for i in 0..20_u8 {
+        let val = vec![i ^ round as u8; usize::from(i) * 5];
+        let diff = if i % 4 == 0 { -1 } else { i64::from(i) };
+        batch.push(Update { key: &[b'k', i % 11], val: &val, ts: round, diff })?;
+    }
+    batch.finish()?;
+    commit.advance_upper(multiset.id, Frontier::at(round + 1))?;
+    for (table, given) in [(&table, Some(round)), (&clock, None)] {
+        let mut puts = commit.puts(table)?;
+        for i in 0..12_u8 {
+            let key = [i % 9, i];
+            match (u64::from(i) + round) % 5 {
+                0 => puts.delete(&key, given)?,
+                _ => puts.put(&key, &[round as u8; 30], given)?,
+            }
+        }
+        puts.finish();
+    }
+    commit.advance_upper(table.id, Frontier::at(round + 1))?;
+    let mut events = commit.events(&log, None)?;
+    for i in 0..6_u8 {
+        let id = [round as u8, i];
+        events.push((i % 2 == 0).then_some(&id[..]), &[i; 40])?;
+    }
+    events.finish();
+    db.commit(commit, Durability::Fsync).map(drop)
 }

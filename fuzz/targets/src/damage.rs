@@ -24,18 +24,33 @@ pub(crate) enum Harm {
 
 /// Does all the damage that `bytes` holds to the files whose name `is_meant` accepts.
 pub(crate) fn damage(fs: &MemFs, bytes: &mut Unstructured<'_>, is_meant: fn(&str) -> bool) -> Harm {
+    damage_named(fs, bytes, is_meant, database_name)
+}
+
+/// The same in a directory whose files have other names.
+pub(crate) fn damage_named(
+    fs: &MemFs,
+    bytes: &mut Unstructured<'_>,
+    is_meant: fn(&str) -> bool,
+    new_name: fn(u8) -> String,
+) -> Harm {
     let mut worst = Harm::None;
     for _ in 0..PIECES_MAX {
         if bytes.is_empty() {
             break;
         }
-        let Ok(harm) = piece(fs, bytes, is_meant) else { return Harm::Any };
+        let Ok(harm) = piece(fs, bytes, is_meant, new_name) else { return Harm::Any };
         worst = if worst == Harm::None { harm } else { Harm::Any };
     }
     worst
 }
 
-fn piece(fs: &MemFs, bytes: &mut Unstructured<'_>, is_meant: fn(&str) -> bool) -> Result<Harm> {
+fn piece(
+    fs: &MemFs,
+    bytes: &mut Unstructured<'_>,
+    is_meant: fn(&str) -> bool,
+    new_name: fn(u8) -> String,
+) -> Result<Harm> {
     let paths: Vec<PathBuf> = Base::names(fs)
         .into_iter()
         .filter(|name| name.to_str().is_some_and(is_meant))
@@ -85,14 +100,19 @@ fn piece(fs: &MemFs, bytes: &mut Unstructured<'_>, is_meant: fn(&str) -> bool) -
             fs.put_file(other, &content).expect("it was listed");
             content = theirs;
         }
-        _ => return whole_file(fs, path, bytes).map(|()| harm),
+        _ => return whole_file(fs, path, bytes, new_name).map(|()| harm),
     }
     fs.put_file(path, &content).expect("it was listed");
     Ok(harm)
 }
 
 /// Removes a file, makes it arbitrary, or gives its content to another name too.
-fn whole_file(fs: &MemFs, path: &Path, bytes: &mut Unstructured<'_>) -> Result<()> {
+fn whole_file(
+    fs: &MemFs,
+    path: &Path,
+    bytes: &mut Unstructured<'_>,
+    new_name: fn(u8) -> String,
+) -> Result<()> {
     match bytes.int_in_range(0..=3)? {
         0 => fs.remove_file(path).expect("it was listed"),
         1 => {
@@ -100,13 +120,7 @@ fn whole_file(fs: &MemFs, path: &Path, bytes: &mut Unstructured<'_>) -> Result<(
             fs.put_file(path, bytes.bytes(len)?).expect("it was listed");
         }
         kind => {
-            let number = u8::arbitrary(bytes)?;
-            let name = match number % 4 {
-                0 => format!("wal-{number:04}.log"),
-                1 => format!("MANIFEST-{number:016x}"),
-                2 => format!("{number:016x}.seg"),
-                _ => format!("MANIFEST-{number:016x}.tmp"),
-            };
+            let name = new_name(u8::arbitrary(bytes)?);
             let content = fs.read_file(path).expect("it was listed");
             fs.put_file(Path::new(DIR).join(name), &content).expect("a good name");
             if kind == 3 {
@@ -115,6 +129,16 @@ fn whole_file(fs: &MemFs, path: &Path, bytes: &mut Unstructured<'_>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// A name that a file of a database may have.
+fn database_name(number: u8) -> String {
+    match number % 4 {
+        0 => format!("wal-{number:04}.log"),
+        1 => format!("MANIFEST-{number:016x}"),
+        2 => format!("{number:016x}.seg"),
+        _ => format!("MANIFEST-{number:016x}.tmp"),
+    }
 }
 
 /// A place in what is used of a file, or a little beyond: log files end with many zeros.

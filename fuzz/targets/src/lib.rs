@@ -13,8 +13,11 @@
 //! | `manifest` | a manifest file | `cargo +nightly fuzz run manifest` |
 //! | `wal_open` | damage done to the log of a database | `cargo +nightly fuzz run wal_open` |
 //! | `open_dir` | damage done to a directory | with and without `--no-cfg-fuzzing` |
+//! | `salvage` | damage done to a directory that is salvaged | with and without `--no-cfg-fuzzing` |
+//! | `backup` | damage done to a directory of backups, or a backup's file | with and without `--no-cfg-fuzzing` |
 //! | `ops` | operations on a database, restarts included | with `--no-cfg-fuzzing` |
 
+mod backup;
 mod base;
 mod block;
 mod damage;
@@ -22,16 +25,19 @@ mod manifest;
 mod model;
 mod open_dir;
 mod ops;
+mod salvage;
 pub mod seeds;
 mod segment;
 mod session;
 mod wal_open;
 mod wal_record;
 
+pub use backup::backup;
 pub use block::block;
 pub use manifest::manifest;
 pub use open_dir::open_dir;
 pub use ops::ops;
+pub use salvage::salvage;
 pub use segment::segment;
 pub use wal_open::wal_open;
 pub use wal_record::wal_record;
@@ -41,10 +47,12 @@ pub type Target = fn(&[u8]);
 
 /// Every target by name.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("backup", backup),
     ("block", block),
     ("manifest", manifest),
     ("open_dir", open_dir),
     ("ops", ops),
+    ("salvage", salvage),
     ("segment", segment),
     ("wal_open", wal_open),
     ("wal_record", wal_record),

@@ -1,5 +1,6 @@
 //! Inputs to start a corpus with: what the engine itself writes.
 
+use crate::backup::taken;
 use crate::base::{Base, base};
 use crate::session::DIR;
 use datestone_engine::format::block_builder::BlockBuilder;
@@ -40,7 +41,42 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         seeds.push(("wal_open", format!("noise-{choice}"), noise(91, 60)));
         seeds.push(("ops", format!("noise-{choice}"), noise(113, 255)));
     }
+    for choice in 0..5 {
+        seeds.push(("salvage", format!("unharmed-{choice}"), vec![choice, 254]));
+        let noise = (0..60_u8).map(|i| i.wrapping_mul(53) ^ choice).collect();
+        seeds.push(("salvage", format!("noise-{choice}"), noise));
+        seeds.push(("backup", format!("keep-{choice}"), vec![choice]));
+        let noise = (0..60_u8).map(|i| i.wrapping_mul(29) ^ choice).collect();
+        seeds.push(("backup", format!("noise-{choice}"), noise));
+    }
+    seeds.extend((0..4).map(|choice| ("salvage", format!("files-{choice}"), whole_files(choice))));
+    let backups = &taken().backups;
+    for name in Base::names(backups) {
+        let name = name.to_string_lossy();
+        if name.starts_with("BACKUP-") {
+            let content = backups.read_file(Path::new(DIR).join(&*name)).unwrap_or_default();
+            seeds.push(("backup", name.into_owned(), [&[u8::MAX], &content[..]].concat()));
+        }
+    }
     seeds
+}
+
+/// The manifest, a segment and the beginning of the log of a base, as `salvage` takes whole files.
+fn whole_files(choice: u8) -> Vec<u8> {
+    let fs = &base(choice).fs;
+    let mut bytes = vec![u8::MAX, 254];
+    for ending in ["MANIFEST-", ".seg", ".log"] {
+        let name = Base::names(fs).into_iter().find(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with(ending) || name.ends_with(ending)
+        });
+        let content = name.and_then(|name| fs.read_file(Path::new(DIR).join(name)).ok());
+        let content = content.unwrap_or_default();
+        let content = content.get(..content.len().min(LEN_MAX / 4)).unwrap_or_default();
+        bytes.extend_from_slice(&(content.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(content);
+    }
+    bytes
 }
 
 /// A record with every operation.

@@ -43,6 +43,18 @@ fn open_dir() {
     run("open_dir", 60, 500);
 }
 
+/// Goal: whatever is salvaged of a damaged directory is a whole database that makes nothing up.
+#[test]
+fn salvage() {
+    run("salvage", 60, 200);
+}
+
+/// Goal: damaged backups give errors or what was backed up.
+#[test]
+fn backup() {
+    run("backup", 60, 200);
+}
+
 /// Goal: a damaged log gives an error or the commits that were written.
 #[test]
 fn wal_open() {
