@@ -69,3 +69,6 @@ pub mod verify;
 
 pub mod db;
 pub mod subscription;
+
+#[cfg(all(test, datestone_shuttle))]
+mod shuttle;

@@ -25,6 +25,7 @@ const LAYERS: &[&str] = &[
     "backup salvage absent",
     "db",
     "subscription",
+    "shuttle",
 ];
 
 /// Words that only some modules may name, and those modules (by the start of their path).

@@ -23,6 +23,8 @@ pub use clock::{ManualClock, OsClock};
 pub use lock::LockOwner;
 pub use memory::{CrashPlan, Fault, FaultOp, MemFs, OpCounts};
 pub use os::OsFs;
+#[cfg(datestone_shuttle)]
+pub use threads::ShuttleThreads;
 pub use threads::{NoThreads, OsThreads};
 
 use crate::config::Access;

@@ -34,14 +34,26 @@ use std::ptr;
 /// Bytes of the unit that entries are placed and addressed in.
 const UNIT: usize = size_of::<u64>();
 /// Units of an ordinary chunk, as a power of two.
-const CHUNK_UNIT_BITS: u32 = if cfg!(datestone_loom) { 5 } else { 19 };
+const CHUNK_UNIT_BITS: u32 = if cfg!(datestone_loom) {
+    5
+} else if cfg!(datestone_shuttle) {
+    12
+} else {
+    19
+};
 /// Units of an ordinary chunk: 4 MiB.
 const CHUNK_UNITS: usize = 1 << CHUNK_UNIT_BITS;
 /// An entry of more units than this has a chunk of its own, so that an ordinary chunk is filled to
 /// three quarters at least.
 const SHARED_UNITS_MAX: usize = CHUNK_UNITS / 4;
 /// Places in the table of chunks; the first is never used, so that no entry is at unit 0.
-const CHUNK_COUNT_MAX: usize = if cfg!(datestone_loom) { 4 } else { 1 << (32 - CHUNK_UNIT_BITS) };
+const CHUNK_COUNT_MAX: usize = if cfg!(datestone_loom) {
+    4
+} else if cfg!(datestone_shuttle) {
+    64
+} else {
+    1 << (32 - CHUNK_UNIT_BITS)
+};
 
 /// A memtable that has reached this many bytes must be frozen before the next batch. It keeps the
 /// arena from ever running out of places for chunks.
@@ -52,7 +64,7 @@ const _: () = assert!(VAL_LEN_MAX + KEY_LEN_MAX + size_of::<Header>() < u32::MAX
 // A row takes 24 bytes in the WAL beside key and val, and at most twice that here. Each place of the
 // table stands for a quarter of a chunk at least, so one commit fits on top of a full memtable.
 const _: () = assert!(
-    cfg!(datestone_loom)
+    cfg!(any(datestone_loom, datestone_shuttle))
         || MEMTABLE_BYTES_MAX as usize + 2 * COMMIT_LEN_MAX
             < (CHUNK_COUNT_MAX - 2) * SHARED_UNITS_MAX * UNIT
 );
@@ -404,9 +416,9 @@ pub(super) struct HeadTable {
 
 impl HeadTable {
     pub(super) fn new(arena: &Arena, count: usize) -> Self {
-        #[cfg(datestone_loom)]
+        #[cfg(any(datestone_loom, datestone_shuttle))]
         let links = (0..count).map(|_| AtomicU64::new(0)).collect();
-        #[cfg(not(datestone_loom))]
+        #[cfg(not(any(datestone_loom, datestone_shuttle)))]
         // SAFETY: all-zero bytes are a valid `AtomicU64`. (Zeroed pages come from the system when
         // they are first touched, so a memtable that stays small does not pay for its capacity.)
         let links = unsafe { Box::<[AtomicU64]>::new_zeroed_slice(count).assume_init() };

@@ -8,7 +8,7 @@
 
 use crate::io::{File, JoinHandle, Threads};
 use crate::sync::Mutex;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crate::sync::channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::io;
 use std::sync::Arc;

@@ -15,7 +15,11 @@ pub enum Wake {
     All,
 }
 
-#[cfg(all(target_os = "linux", feature = "platform", not(datestone_loom)))]
+#[cfg(all(
+    target_os = "linux",
+    feature = "platform",
+    not(any(datestone_loom, datestone_shuttle))
+))]
 mod real {
     use super::Wake;
     use rustix::io::Errno;
@@ -69,7 +73,11 @@ mod real {
     }
 }
 
-#[cfg(not(all(target_os = "linux", feature = "platform", not(datestone_loom))))]
+#[cfg(not(all(
+    target_os = "linux",
+    feature = "platform",
+    not(any(datestone_loom, datestone_shuttle))
+)))]
 mod real {
     use super::Wake;
     use crate::sync::{Condvar, Mutex, wait};
@@ -118,7 +126,7 @@ mod real {
     }
 }
 
-#[cfg(all(test, not(datestone_loom)))]
+#[cfg(all(test, not(any(datestone_loom, datestone_shuttle))))]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
