@@ -224,6 +224,9 @@ impl Drop for ReadHold {
     }
 }
 
+#[cfg(all(test, datestone_loom))]
+mod loom;
+
 #[cfg(test)]
 mod tests {
     //! Goal: the registry by itself. How it works with commits is shown by tests of the whole.

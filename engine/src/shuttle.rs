@@ -35,6 +35,8 @@ use std::time::Duration;
 const DIR: &str = "/db";
 /// Schedules of each test, unless said otherwise.
 const SCHEDULES: u64 = 200;
+/// See [`Small::with_values`].
+const LARGE: usize = 40 << 10;
 /// Changes of priority in a schedule of PCT.
 const PCT_DEPTH: usize = 4;
 
@@ -80,12 +82,18 @@ struct Small {
     set: Description,
     table: Description,
     log: Description,
+    /// The value that every commit brings.
+    val: Vec<u8>,
 }
 
 impl Small {
     fn new(options: Options) -> Self {
-        let fs = MemFs::new();
-        let small = Self::of(&fs, options);
+        Self::with_values(3, options)
+    }
+
+    /// Values of so many bytes; two of [`LARGE`] fill a memtable, and a file of the log.
+    fn with_values(len: usize, options: Options) -> Self {
+        let small = Self { val: vec![b'v'; len], ..Self::of(&MemFs::new(), options) };
         small.commit(0, Durability::Fsync).expect("nobody else is there");
         small
     }
@@ -96,7 +104,7 @@ impl Small {
         let set = make(Kind::Multiset, "set");
         let table = make(Kind::ClockTable, "table");
         let log = make(Kind::Log, "log");
-        Self { fs: fs.clone(), db, set, table, log }
+        Self { fs: fs.clone(), db, set, table, log, val: Vec::new() }
     }
 
     /// Commits to all three at the next time of the multiset, however often others are faster; the
@@ -107,7 +115,7 @@ impl Small {
             let (now, next) = (Frontier::at(upper), Frontier::at(upper + 1));
             let mut commit = Commit::new();
             let mut batch = commit.compare_and_append(self.set.id, "set", now, next)?;
-            batch.push(Update { key: &[writer], val: b"val", ts: upper, diff: 1 })?;
+            batch.push(Update { key: &[writer], val: &self.val, ts: upper, diff: 1 })?;
             batch.finish()?;
             let mut puts = commit.puts(&self.table)?;
             puts.put(&[writer], &upper.to_be_bytes(), None)?;
@@ -119,6 +127,17 @@ impl Small {
                 Err(e) if e.kind() == ErrorKind::UpperMismatch => {}
                 done => return done.map(|done| (upper, done.seqno)),
             }
+        }
+    }
+
+    /// Waits until a commit is durable, as a ticket does.
+    fn wait_durable(&self, seqno: SeqNo) -> Result<()> {
+        let parker = Arc::new(Parker::default());
+        loop {
+            if let Poll::Ready(done) = self.db.poll_durable(seqno, &Arc::clone(&parker).into()) {
+                return done;
+            }
+            assert!(parker.park(None));
         }
     }
 
@@ -220,8 +239,13 @@ fn commits_and_reads_beside_flushes_merges_and_scrubs() {
             told.fetch_add(step, Ordering::Relaxed);
         });
         let options = Options { scrub_period_seconds: 1, on_event: Some(on_event), ..options() };
-        let small = Small::new(options);
-        let mut threads = vec![small.spawn_writer(1, 2), small.spawn_writer(2, 2)];
+        let small = Small::with_values(LARGE, options);
+        let mut threads = vec![small.spawn_writer(1, 2), small.spawn_writer(2, 1)];
+        let ticket = small.clone();
+        threads.push(spawn(move || {
+            let (_, seqno) = ticket.commit(3, Durability::None).expect("nothing fails");
+            ticket.wait_durable(seqno).expect("nothing fails");
+        }));
         let reader = small.clone();
         threads.push(spawn(move || {
             for _ in 0..2 {
@@ -328,20 +352,16 @@ fn closing_beside_commits_tickets_and_subscriptions() {
         }
         let (ticket, told) = (small.clone(), Arc::clone(&acknowledged));
         threads.push(spawn(move || {
-            let (ts, seqno) = match ticket.commit(3, Durability::Buffer) {
-                Ok(done) => done,
-                Err(e) => return closed(e),
-            };
-            let parker = Arc::new(Parker::default());
-            loop {
-                match ticket.db.poll_durable(seqno, &Arc::clone(&parker).into()) {
-                    Poll::Ready(Ok(())) => {
-                        told.fetch_max(ts, Ordering::Relaxed);
-                        break;
-                    }
-                    Poll::Ready(Err(e)) => break closed(e),
-                    Poll::Pending => assert!(parker.park(None)),
+            let committed = ticket.commit(3, Durability::Buffer);
+            let durable = committed.and_then(|(ts, seqno)| {
+                ticket.wait_durable(seqno)?;
+                Ok(ts)
+            });
+            match durable {
+                Ok(ts) => {
+                    told.fetch_max(ts, Ordering::Relaxed);
                 }
+                Err(e) => closed(e),
             }
         }));
         let listener = small.clone();
@@ -374,7 +394,7 @@ fn closing_beside_commits_tickets_and_subscriptions() {
 #[test]
 fn snapshots_outlive_merges_and_the_database() {
     explore("snapshots, merges, dropping", || {
-        let small = Small::new(Options { background_threads: 2, ..options() });
+        let small = Small::with_values(LARGE, Options { background_threads: 2, ..options() });
         let fs = small.fs.clone();
         let mut threads = vec![small.spawn_writer(1, 2)];
         let reader = small.clone();

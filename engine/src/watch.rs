@@ -138,6 +138,9 @@ impl Wake for Parker {
     }
 }
 
+#[cfg(all(test, datestone_loom))]
+mod loom;
+
 #[cfg(all(test, not(datestone_loom)))]
 mod tests {
     use super::*;
