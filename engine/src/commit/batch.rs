@@ -237,8 +237,10 @@ mod tests {
         puts.finish();
     }
 
+    type KeyVal = (Vec<u8>, Vec<u8>);
+
     /// The rows of each operation of the record.
-    fn ops(commit: &Commit) -> Vec<(u64, Vec<(Vec<u8>, Vec<u8>)>)> {
+    fn ops(commit: &Commit) -> Vec<(u64, Vec<KeyVal>)> {
         let ops = decode(commit.payload()).unwrap().map(|op| op.unwrap());
         ops.map(|op| match op {
             Op::Append { collection, rows } => {

@@ -15,11 +15,7 @@ pub enum Wake {
     All,
 }
 
-#[cfg(all(
-    target_os = "linux",
-    feature = "platform",
-    not(any(datestone_loom, datestone_shuttle))
-))]
+#[cfg(all(target_os = "linux", feature = "platform", not(any(datestone_loom, datestone_shuttle))))]
 mod real {
     use super::Wake;
     use rustix::io::Errno;
