@@ -25,6 +25,13 @@ use crate::timed::Timed;
 use std::path::Path;
 
 /// Bytes of the cache of every engine that has one of its own, so that data is in memory for all.
+#[cfg(any(
+    feature = "fjall",
+    feature = "redb",
+    feature = "rocksdb",
+    feature = "sled",
+    feature = "sqlite"
+))]
 const CACHE_BYTES: usize = 1 << 30;
 
 /// The engine that is not a peer.

@@ -2,8 +2,8 @@
 //!
 //! Tuning: none; its cache is 1 GiB by default. Single commits are concurrent transactions, which its
 //! documentation recommends for many writers, tried again when they conflict; larger ones are
-//! exclusive. The sorted load is one transaction in order of the keys, followed by a checkpoint, as it
-//! has no other bulk path. Deferred commits are in the log, given to the operating system. Readers
+//! exclusive. The sorted load is one transaction in order of the keys, as it has no other bulk path.
+//! Deferred commits are in the log, given to the operating system. Readers
 //! hold one transaction and one open tree.
 //!
 //! Checksums: of the log only; those of pages are off by default and are left so.
