@@ -50,19 +50,19 @@ impl Known {
     }
 }
 
-/// What is wrong, in words.
+/// What is wrong, in words; an error begins with its kind.
 #[derive(Debug)]
 pub(crate) struct Wrong(pub(crate) String);
 
 impl From<Error> for Wrong {
     fn from(e: Error) -> Self {
-        Self(e.to_string())
+        Self(format!("{}: {e}", e.kind()))
     }
 }
 
 impl From<std::io::Error> for Wrong {
     fn from(e: std::io::Error) -> Self {
-        Self(e.to_string())
+        Self(format!("{}: {e}", ErrorKind::Io))
     }
 }
 

@@ -136,6 +136,8 @@ impl Actor for BackupTaker {
         }
         for info in listed {
             let restored = stage.place.join("restored");
+            // A power cut may have taken back that it was removed.
+            remove(&restored)?;
             all.restore(Some(info.number), &restored)?;
             let least = known.marks.get(&(info.number - 1)).copied().unwrap_or(0);
             check_copy(&restored, least, stage)??;
