@@ -18,6 +18,45 @@ pub fn crc32_seeded(seed: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Checksums of any part of some bytes, each in time that does not grow with the length of the part (but
+/// for its logarithm).
+#[derive(Debug)]
+pub struct PartCrcs {
+    unit: usize,
+    /// The checksum of the first `n` units, at `n`.
+    fronts: Vec<u32>,
+}
+
+impl PartCrcs {
+    /// Of parts that begin and end at multiples of `unit`, which is not 0.
+    #[must_use]
+    pub fn new(bytes: &[u8], unit: usize) -> Self {
+        let mut fronts = Vec::with_capacity(bytes.len() / unit + 1);
+        let mut front = crc32fast::Hasher::new();
+        fronts.push(0);
+        for part in bytes.chunks_exact(unit) {
+            front.update(part);
+            fronts.push(front.clone().finalize());
+        }
+        Self { unit, fronts }
+    }
+
+    /// What [`crc32_seeded`] gives for `bytes[start..end]`; `None` when there is no such part.
+    #[must_use]
+    pub fn seeded(&self, seed: u32, start: usize, end: usize) -> Option<u32> {
+        let front = |at: usize| {
+            let front = self.fronts.get(at / self.unit).copied();
+            front.filter(|_| at.is_multiple_of(self.unit))
+        };
+        let len = end.checked_sub(start)?;
+        // The checksum is linear: what comes before the part is taken away, and the seed put there.
+        let before = front(start)? ^ seed;
+        let mut shifted = crc32fast::Hasher::new_with_initial_len(before, 0);
+        shifted.combine(&crc32fast::Hasher::new_with_initial_len(0, len as u64));
+        Some(shifted.finalize() ^ front(end)?)
+    }
+}
+
 /// Whether a checksum read is the one computed. Always true under a fuzzer, which would otherwise
 /// never get past it.
 #[must_use]
@@ -53,4 +92,27 @@ impl fmt::Debug for FileDigest {
 #[inline]
 pub fn key_hash(key: &[u8]) -> u64 {
     xxh3_64(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_of_each_part_is_what_reading_it_gives() {
+        let bytes: Vec<u8> =
+            (0..1_003_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let crcs = PartCrcs::new(&bytes, 8);
+        for start in (0..=bytes.len()).step_by(8) {
+            for end in (start..=bytes.len()).step_by(8) {
+                for seed in [0, 1, 0xdead_beef] {
+                    let read = crc32_seeded(seed, &bytes[start..end]);
+                    assert_eq!(crcs.seeded(seed, start, end), Some(read), "{start}..{end}");
+                }
+            }
+        }
+        assert_eq!(crcs.seeded(0, 0, 1_008), None, "beyond the end");
+        assert_eq!(crcs.seeded(0, 3, 8), None, "not a whole unit");
+        assert_eq!(crcs.seeded(0, 16, 8), None, "backwards");
+    }
 }

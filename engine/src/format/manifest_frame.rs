@@ -12,7 +12,8 @@
 //! 3. A frame starts at a multiple of 8 bytes and its payload is not empty.
 
 use super::{
-    FormatError, Reader, SpecConstant, SpecLayout, crc_matches, crc32, crc32_seeded, padded,
+    FormatError, PartCrcs, Reader, SpecConstant, SpecLayout, crc_matches, crc32, crc32_seeded,
+    padded,
 };
 
 /// First 8 bytes of a manifest file, `DSMANIFS` read as a little-endian number.
@@ -172,6 +173,46 @@ impl<'a> ManifestFrame<'a> {
             return Err(FormatError::new(4, what));
         }
         Ok(Self { payload, edit_no, previous_crc, crc, end: at.saturating_add(end) })
+    }
+}
+
+/// Where valid frames can begin, in time and memory that are linear in the length of the bytes, whatever
+/// they are: the numbers of an edit can look like the lengths of very many frames.
+#[derive(Debug)]
+pub struct FrameSearch<'a> {
+    bytes: &'a [u8],
+    seed: u32,
+    crcs: PartCrcs,
+}
+
+impl<'a> FrameSearch<'a> {
+    /// Searches `bytes`, which begin at a multiple of [`MANIFEST_UNIT`] of a file whose header checksum
+    /// is `seed`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], seed: u32) -> Self {
+        Self { bytes, seed, crcs: PartCrcs::new(bytes, MANIFEST_UNIT) }
+    }
+
+    /// Whether the bytes from `at` on, a multiple of [`MANIFEST_UNIT`], are a valid frame.
+    #[must_use]
+    pub fn is_frame(&self, at: usize) -> bool {
+        self.checksums(at).is_some_and(|(read, computed)| crc_matches(read, computed))
+    }
+
+    /// What a frame at `at` has as its checksum, and what it should have; `None` when it does not fit.
+    fn checksums(&self, at: usize) -> Option<(u32, u32)> {
+        let mut reader = Reader::new(self.bytes.get(at..)?);
+        let (payload_len, crc) = (reader.u32().ok()?, reader.u32().ok()?);
+        reader.u32().ok()?;
+        reader.zeros(4).ok()?;
+        let len = payload_len as usize;
+        if len == 0 || len > MANIFEST_EDIT_LEN_MAX {
+            return None;
+        }
+        let start = at.checked_add(8)?;
+        let end = at.checked_add(MANIFEST_FRAME_LEN)?.checked_add(padded(len, MANIFEST_UNIT))?;
+        let seed = crc32_seeded(self.seed, &payload_len.to_le_bytes());
+        Some((crc, self.crcs.seeded(seed, start, end)?))
     }
 }
 

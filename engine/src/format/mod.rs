@@ -22,7 +22,7 @@ pub mod table_val;
 pub mod wal_frame;
 pub mod wal_record;
 
-pub use checksum::{FileDigest, crc_matches, crc32, crc32_seeded, key_hash};
+pub use checksum::{FileDigest, PartCrcs, crc_matches, crc32, crc32_seeded, key_hash};
 pub use reader::{FormatError, Reader};
 
 /// Version of the whole format: that of its log, segment and manifest files.

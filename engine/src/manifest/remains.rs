@@ -6,16 +6,15 @@ use super::state::ManifestState;
 use crate::error::{Error, Result};
 use crate::format::crc32;
 use crate::format::manifest_edit::{CollectionHead, Edit, EditOp};
-use crate::format::manifest_frame::{MANIFEST_HEADER_LEN, MANIFEST_UNIT, ManifestFrame};
+use crate::format::manifest_frame::{
+    FrameSearch, MANIFEST_HEADER_LEN, MANIFEST_UNIT, ManifestFrame,
+};
 use crate::types::CollectionId;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Where the header has its checksum, which seeds those of the frames.
 const CRC_AT: usize = MANIFEST_HEADER_LEN - 4;
-/// Bytes that the search for frames may look at, in units of the file's length.
-const SEARCH_BUDGET: usize = 16;
-
 /// What is left of a manifest file.
 #[derive(Debug)]
 pub struct ManifestRemains {
@@ -78,16 +77,11 @@ pub fn replay_remains(bytes: &[u8], file: &Path, number: u64) -> Result<Manifest
 /// What whole frames say of collections, the later frame before the earlier.
 fn heads(bytes: &[u8], seed: u32) -> BTreeMap<CollectionId, CollectionHead> {
     let mut heads = BTreeMap::new();
-    let mut budget = bytes.len().saturating_mul(SEARCH_BUDGET);
+    let search = FrameSearch::new(bytes, seed);
     let mut at = MANIFEST_HEADER_LEN;
     while at < bytes.len() {
-        let claimed = bytes.get(at..).and_then(|rest| rest.first_chunk());
-        let claimed = claimed.map_or(0, |len| u32::from_le_bytes(*len) as usize);
-        let Ok(frame) = ManifestFrame::decode(bytes, at, seed) else {
-            // What does not fit fails before its checksum; what does costs its length.
-            let cost = if claimed < bytes.len() - at { claimed } else { 0 };
-            let Some(left) = budget.checked_sub(cost) else { break };
-            budget = left;
+        let frame = Some(at).filter(|at| search.is_frame(*at));
+        let Some(Ok(frame)) = frame.map(|at| ManifestFrame::decode(bytes, at, seed)) else {
             at += MANIFEST_UNIT;
             continue;
         };

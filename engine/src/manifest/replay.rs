@@ -11,18 +11,14 @@
 //!    hostile input.
 
 use crate::error::{Error, Result};
+use crate::format::FormatError;
 use crate::format::manifest_edit::Edit;
 use crate::format::manifest_frame::{
-    MANIFEST_FORMAT_VERSION, MANIFEST_FRAME_LEN, MANIFEST_HEADER_LEN, MANIFEST_UNIT, ManifestFrame,
-    ManifestHeader,
+    FrameSearch, MANIFEST_FORMAT_VERSION, MANIFEST_FRAME_LEN, MANIFEST_HEADER_LEN, MANIFEST_UNIT,
+    ManifestFrame, ManifestHeader,
 };
-use crate::format::{FormatError, Reader};
 use crate::manifest::state::ManifestState;
 use std::path::Path;
-
-/// Checksum work that the search behind an invalid frame may spend, in units of the file's length.
-/// Honest files need less than one; when it is spent the answer is corruption, never a cut.
-const SEARCH_BUDGET: usize = 16;
 
 /// What was found in a manifest file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,22 +135,9 @@ fn check_link(
 
 /// Whether nothing behind the invalid frame at `at` is a valid frame of this file.
 fn is_torn_tail(bytes: &[u8], at: usize, seed: u32) -> bool {
-    let mut budget = bytes.len().saturating_mul(SEARCH_BUDGET);
-    let starts = (at.saturating_add(MANIFEST_UNIT)..bytes.len()).step_by(MANIFEST_UNIT);
-    for start in starts {
-        // What is no frame fails mostly before its checksum; what gets there costs its length.
-        let claimed = bytes.get(start..).and_then(|rest| Reader::new(rest).u32().ok());
-        let cost = claimed.map_or(0, |len| len as usize).min(bytes.len() - start);
-        match ManifestFrame::decode(bytes, start, seed) {
-            Ok(_) => return false,
-            Err(e) if e.offset == start + 4 => match budget.checked_sub(cost) {
-                Some(left) => budget = left,
-                None => return false,
-            },
-            Err(_) => {}
-        }
-    }
-    true
+    let behind = bytes.get(at.saturating_add(MANIFEST_UNIT)..).unwrap_or_default();
+    let search = FrameSearch::new(behind, seed);
+    !(0..behind.len()).step_by(MANIFEST_UNIT).any(|start| search.is_frame(start))
 }
 
 #[cfg(test)]
