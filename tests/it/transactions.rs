@@ -4,7 +4,9 @@
 //! cases one by one; `history` has threads that read and write at random.
 
 use datestone::{Datestone, Durability, ErrorKind, Options, Table, Transaction};
+use datestone_engine::io::{Clock as _, OsClock};
 use datestone_engine::limits;
+use std::time::Duration;
 
 fn database(threads: usize) -> (tempfile::TempDir, Datestone) {
     let dir = tempfile::tempdir().unwrap();
@@ -152,4 +154,45 @@ fn a_deletion_that_was_merged_away_is_still_a_conflict() {
         Ok(found)
     });
     assert_eq!((found.unwrap(), tries), (None, 2));
+}
+
+/// A commit is in memory a moment before it is shown. A transaction that met it was refused and tried again
+/// at a time that did not show it yet, and so used up its thousand tries within that moment. Found by the
+/// kill test, on a machine with so much else to do that the moment became long; here it is long because the
+/// commit is.
+#[test]
+fn a_transaction_is_tried_again_when_what_it_met_can_be_read() {
+    const LARGE: u64 = 8;
+    const ROWS: u64 = 200_000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { durability: Durability::Buffer, ..Options::default() };
+    let db = Datestone::open_with(dir.path().join("db"), options).unwrap();
+    let table = db.typed_table::<str, u64>("t").unwrap();
+    let set = db.typed::<u64, u64>("large").unwrap();
+    table.put("met", &0).unwrap();
+    let (mut tries, mut transactions) = (0_u64, 0_u64);
+    std::thread::scope(|scope| {
+        let large = scope.spawn(|| {
+            for n in 1..=LARGE {
+                let rows: Vec<u64> = (0..ROWS).collect();
+                let rows = rows.iter().map(|row| (row, &0, n, 1));
+                db.commit().put(&table, "met", &n).append(&set, rows).run().unwrap();
+            }
+        });
+        while !large.is_finished() {
+            // Only who reads before the commit and asks to commit while it is put into memory meets it; who
+            // comes earlier waits for it in the queue.
+            let mut wait = Duration::from_millis(transactions * 7 % 40);
+            let transacted = db.transact(|transaction| {
+                tries += 1;
+                let met = transaction.get(&table, "met")?.unwrap_or(0);
+                OsClock.sleep(std::mem::take(&mut wait));
+                transaction.put(&table, "seen", &met)
+            });
+            transacted.unwrap();
+            transactions += 1;
+        }
+        large.join().unwrap();
+    });
+    assert!(tries - transactions <= 4 * LARGE, "{} conflicts", tries - transactions);
 }

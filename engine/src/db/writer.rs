@@ -106,7 +106,12 @@ impl Writer {
         if !commit.reads().is_empty() {
             // Found unchanged so far, they need to be looked at only for what comes in between.
             let now = self.shared.view.now();
-            self.check_unchanged(commit.reads())?;
+            if let Err(e) = self.check_unchanged(commit.reads()) {
+                // What it conflicts with may be in memory and not yet shown. Who is told of it begins
+                // again, and should see it: whoever leads has shown it when this lock is free.
+                drop(self.leader.lock());
+                return Err(e);
+            }
             commit.reads_hold_at(now);
         }
         let durability = if commit.must_sync() { Durability::Fsync } else { durability };
