@@ -22,7 +22,9 @@ pub(crate) struct Stage {
 pub(crate) struct Known {
     /// Steps that must be there: acknowledged, or found after an earlier kill.
     pub(crate) count: u64,
-    /// Of these, those that were acknowledged: the last one found may lack its second half.
+    /// Steps that can be there: mostly one more.
+    pub(crate) most: u64,
+    /// Of those that must be there, the ones that were acknowledged: the last one found may lack its second half.
     pub(crate) acknowledged: u64,
     /// What steps have said beside their number; of the last ones only.
     pub(crate) marks: BTreeMap<u64, u64>,
@@ -38,15 +40,16 @@ impl Known {
         self.marks.values().max().copied()
     }
 
-    /// Whether a step is there of which nobody has heard, when just one of both can be.
+    /// How many steps are there, of those that must be and those that can be, when just one number fits.
     pub(crate) fn pick(&self, holds: impl Fn(u64) -> Result<(), String>) -> Result<u64, Wrong> {
-        let first = match holds(self.count) {
-            Ok(()) => return Ok(self.count),
-            Err(first) => first,
-        };
-        holds(self.count + 1).map(|()| self.count + 1).map_err(|second| {
-            Wrong(format!("neither {} steps: {first}; nor one more: {second}", self.count))
-        })
+        let mut wrong = Vec::new();
+        for count in self.count..=self.most {
+            match holds(count) {
+                Ok(()) => return Ok(count),
+                Err(what) => wrong.push(format!("not {count} steps: {what}")),
+            }
+        }
+        Err(Wrong(wrong.join("; ")))
     }
 }
 

@@ -1,7 +1,8 @@
-//! The process that is killed: its actors make steps for ever, each in a thread of its own, and tell
-//! of every one that was acknowledged.
+//! The process that comes to a sudden end: its actors make steps, as its [`Course`] says, and tell of every
+//! one that was acknowledged.
 
-use crate::actor::{Actor, Outcome, Stage, Wrong, actors};
+use crate::actor::{Actor, Outcome, Stage, Step, Wrong, actors};
+use crate::course::Course;
 use datestone::{Datestone, Options};
 use std::io::Write;
 use std::path::Path;
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 pub(crate) const PLACE_VARIABLE: &str = "DATESTONE_CRASH_CHILD_PLACE";
 /// Which actors there are, each with the steps that it has made: `name=count name=count`.
 pub(crate) const ACTORS_VARIABLE: &str = "DATESTONE_CRASH_CHILD_ACTORS";
+
+/// What course they take; for ever when it is not set.
+pub(crate) const COURSE_VARIABLE: &str = "DATESTONE_CRASH_CHILD_COURSE";
 
 /// The smallest memtables and log files, so that flushes, merges and rotations are always near.
 pub(crate) fn options() -> Options {
@@ -24,7 +28,7 @@ pub(crate) fn options() -> Options {
 
 pub(crate) fn run(place: &Path) -> ExitCode {
     say("begun");
-    match act_for_ever(place) {
+    match act(place) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Wrong(what)) => {
             say(&format!("failed {what}"));
@@ -42,36 +46,82 @@ fn say(line: &str) {
     }
 }
 
-fn act_for_ever(place: &Path) -> Outcome<()> {
-    let db = Datestone::open_with(place.join("db"), options())?;
+fn act(place: &Path) -> Outcome<()> {
+    let course = match std::env::var(COURSE_VARIABLE) {
+        Ok(course) => course.parse()?,
+        Err(_) => Course::ForEver,
+    };
+    let options = match course {
+        Course::InTurn(_) => Options { background_threads: 0, ..options() },
+        Course::ForEver | Course::Beside(_) => options(),
+    };
+    let db = Datestone::open_with(place.join("db"), options)?;
     let stage = Stage { db, place: place.into() };
     say("opened");
     let told = std::env::var(ACTORS_VARIABLE).unwrap_or_default();
     let all = actors();
-    std::thread::scope(|scope| {
-        for part in told.split_whitespace() {
+    let cast: Vec<(&dyn Actor, u64)> = (told.split_whitespace())
+        .map(|part| {
             let (name, count) = part.split_once('=').expect("a name and a count");
-            let count: u64 = count.parse().expect("a count is a number");
             let actor = all.iter().find(|actor| actor.name() == name).expect("an actor");
-            let stage = &stage;
-            scope.spawn(move || {
-                let Err(Wrong(what)) = act(&**actor, stage, count);
-                // At once: the others would go on for ever.
-                say(&format!("failed {}: {what}", actor.name()));
-                std::process::exit(1);
-            });
-        }
-    });
+            (&**actor, count.parse().expect("a count is a number"))
+        })
+        .collect();
+    match course {
+        Course::ForEver => act_beside(&stage, &cast, u64::MAX),
+        Course::Beside(steps) => act_beside(&stage, &cast, steps),
+        Course::InTurn(rounds) => act_in_turn(&stage, &cast, rounds)?,
+    }
+    stage.db.close()?;
+    say("ended");
     Ok(())
 }
 
-fn act(actor: &dyn Actor, stage: &Stage, count: u64) -> Outcome<std::convert::Infallible> {
-    let name = actor.name();
-    let mut step = actor.begin(stage, count)?;
-    let mut n = actor.first(count);
-    loop {
-        let mark = step(n)?;
-        say(&format!("ack {name} {n} {mark}"));
-        n += 1;
+/// An actor at work in a child.
+struct Role {
+    name: String,
+    step: Step,
+    next: u64,
+}
+
+impl Role {
+    fn new(actor: &dyn Actor, stage: &Stage, count: u64) -> Outcome<Self> {
+        let step = actor.begin(stage, count)?;
+        Ok(Self { name: actor.name(), step, next: actor.first(count) })
     }
+
+    fn act(&mut self) -> Outcome<()> {
+        let mark = (self.step)(self.next)?;
+        say(&format!("ack {} {} {mark}", self.name, self.next));
+        self.next += 1;
+        Ok(())
+    }
+}
+
+fn act_beside(stage: &Stage, cast: &[(&dyn Actor, u64)], steps: u64) {
+    std::thread::scope(|scope| {
+        for &(actor, count) in cast {
+            scope.spawn(move || {
+                let acted = Role::new(actor, stage, count)
+                    .and_then(|mut role| (0..steps).try_for_each(|_| role.act()));
+                if let Err(Wrong(what)) = acted {
+                    // At once: the others would go on.
+                    say(&format!("failed {}: {what}", actor.name()));
+                    std::process::exit(1);
+                }
+            });
+        }
+    });
+}
+
+fn act_in_turn(stage: &Stage, cast: &[(&dyn Actor, u64)], rounds: u64) -> Outcome<()> {
+    let begin = |&(actor, count): &(&dyn Actor, u64)| Role::new(actor, stage, count);
+    let mut roles = cast.iter().map(begin).collect::<Outcome<Vec<Role>>>()?;
+    for _ in 0..rounds {
+        for role in &mut roles {
+            role.act()?;
+            stage.db.maintain()?;
+        }
+    }
+    Ok(())
 }

@@ -70,15 +70,26 @@ impl Actor for Checkpoints {
         if !known.active {
             return Ok(known.count);
         }
-        if let Some(last) = known.count.checked_sub(1) {
+        let mut newest = None;
+        for n in (known.count..known.most).rev() {
+            match check_copy(&path_of(&stage.place, n), 0, stage) {
+                Ok(checked) => {
+                    checked?;
+                    newest = Some(n);
+                    break;
+                }
+                Err(e) if refused(e.kind()) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // The last one of which it is known is there, unless two later ones were taken.
+        if let Some(last) = known.count.checked_sub(1)
+            && newest.is_none_or(|newest| newest == known.count)
+        {
             let least = known.marks.get(&last).copied().unwrap_or(0);
             check_copy(&path_of(&stage.place, last), least, stage)??;
         }
-        match check_copy(&path_of(&stage.place, known.count), 0, stage) {
-            Ok(checked) => checked.map(|()| known.count + 1),
-            Err(e) if refused(e.kind()) => Ok(known.count),
-            Err(e) => Err(e.into()),
-        }
+        Ok(newest.map_or(known.count, |newest| newest + 1))
     }
 }
 

@@ -11,9 +11,10 @@ use crate::actor::{Outcome, Wrong, wrong};
 use crate::site::temporary;
 use datestone_engine::io::{Clock as _, OsClock};
 use datestone_tests::seed::Chance;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -36,15 +37,6 @@ impl FileSystem {
             Self::Xfs => "xfs",
             Self::Tmpfs => "tmpfs",
         }
-    }
-
-    /// Why there can be none here; `None` when there can.
-    pub(crate) fn obstacle(self, bytes: u64) -> Option<String> {
-        let tried = Image::new(self, bytes, &mut Chance::new(0)).and_then(|image| match self {
-            Self::Tmpfs => Ok(()),
-            Self::Ext4 | Self::Xfs => image.cut().and_then(|()| image.mount_again()),
-        });
-        tried.err().map(|Wrong(why)| format!("{}: {why}", self.name()))
     }
 }
 
@@ -108,6 +100,19 @@ impl Image {
         Ok(image)
     }
 
+    /// Why there can be none here; `None` when there can.
+    pub(crate) fn obstacle(kind: FileSystem, bytes: u64) -> Option<String> {
+        let tried = Self::new(kind, bytes, &mut Chance::new(0));
+        tried.err().map(|Wrong(why)| format!("{}: {why}", kind.name()))
+    }
+
+    /// The same of one whose power can be cut.
+    pub(crate) fn obstacle_to_cuts(kind: FileSystem, bytes: u64) -> Option<String> {
+        let tried = Self::new(kind, bytes, &mut Chance::new(0))
+            .and_then(|image| image.fuse()?.blow().and_then(|()| image.mount_again()));
+        tried.err().map(|Wrong(why)| format!("{}: {why}", kind.name()))
+    }
+
     /// The mount point.
     pub(crate) fn path(&self) -> &Path {
         &self.mount_point
@@ -136,11 +141,14 @@ impl Image {
         last
     }
 
-    /// Stops the file system: nothing reaches its device any longer, and its journal stays as it is.
-    pub(crate) fn cut(&self) -> Outcome<()> {
+    /// Makes ready to stop the file system at once.
+    pub(crate) fn fuse(&self) -> Outcome<Fuse> {
         self.require_own_device()?;
-        // Without `-f`, nothing is flushed before, not even the journal.
-        run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.mount_point))
+        let mut program = Command::new("xfs_io");
+        program.arg("-x").arg(&self.mount_point).stdin(Stdio::piped());
+        let program = program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let program = program.map_err(|e| Wrong(format!("xfs_io: {e}")))?;
+        Ok(Fuse { program, probe: self.mount_point.join("probe") })
     }
 
     /// I1.
@@ -168,6 +176,29 @@ impl Image {
     /// Leaves the image to be looked at, mounted nowhere.
     pub(crate) fn keep(mut self) -> PathBuf {
         self.dir.take().map_or_else(PathBuf::new, TempDir::keep)
+    }
+}
+
+/// What stops a file system: nothing reaches its device any longer, and its journal stays as it is.
+pub(crate) struct Fuse {
+    /// Has the file system open, and waits for its command.
+    program: Child,
+    probe: PathBuf,
+}
+
+impl Fuse {
+    pub(crate) fn blow(self) -> Outcome<()> {
+        let Self { mut program, probe } = self;
+        // Without `-f`, nothing is flushed before, not even the journal.
+        let told = program.stdin.take().map(|mut input| input.write_all(b"shutdown\n"));
+        let output = program.wait_with_output()?;
+        if !matches!(told, Some(Ok(()))) || !output.status.success() || !output.stderr.is_empty() {
+            wrong!("xfs_io: {told:?}, {output:?}");
+        }
+        match std::fs::File::create_new(probe) {
+            Ok(_) => wrong!("the file system has not stopped"),
+            Err(_) => Ok(()),
+        }
     }
 }
 

@@ -11,8 +11,12 @@ const MARKS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub(crate) opened: bool,
+    /// It has done all that it was told to do.
+    pub(crate) ended: bool,
     /// By actor, the steps acknowledged with their marks.
     steps: BTreeMap<String, BTreeMap<u64, u64>>,
+    /// By actor, the last step that was acknowledged while the file system stopped.
+    late: BTreeMap<String, u64>,
     pub(crate) failed: Option<String>,
 }
 
@@ -21,6 +25,7 @@ impl Said {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["opened"] => self.opened = true,
+            ["ended"] => self.ended = true,
             ["ack", actor, n, mark] => {
                 if let (Ok(n), Ok(mark)) = (n.parse(), mark.parse()) {
                     self.steps.entry((*actor).to_owned()).or_default().insert(n, mark);
@@ -31,13 +36,27 @@ impl Said {
         }
     }
 
+    /// What is said while the file system stops. A system that loses its power is not there to say it, and
+    /// a sync that begins before that and ends after it may say that all is well when nothing is: ext4 has
+    /// ended the transaction that it was to wait for. So these steps may be there and need not.
+    pub(crate) fn hear_late(&mut self, line: &str) {
+        let mut late = Self::default();
+        late.hear(line);
+        self.opened |= late.opened;
+        self.failed = self.failed.take().or(late.failed);
+        for (actor, steps) in late.steps {
+            self.late.extend(steps.last_key_value().map(|(n, _)| (actor, *n)));
+        }
+    }
+
     /// The last step of each actor, in words.
     pub(crate) fn last(&self) -> String {
         let last = |(actor, steps): (&String, &BTreeMap<u64, u64>)| {
             steps.last_key_value().map(|(n, mark)| format!("{actor} {n} ({mark})"))
         };
         let last: Vec<String> = self.steps.iter().filter_map(last).collect();
-        format!("opened: {}, failed: {:?}, {}", self.opened, self.failed, last.join(", "))
+        let (opened, failed, late) = (self.opened, &self.failed, &self.late);
+        format!("opened: {opened}, failed: {failed:?}, {}, late: {late:?}", last.join(", "))
     }
 }
 
@@ -60,6 +79,23 @@ impl Ledger {
         let actors = actors();
         let known = vec![Known::default(); actors.len()];
         Self { actors, known }
+    }
+
+    /// Another one that knows the same.
+    pub(crate) fn again(&self) -> Self {
+        Self { actors: actors(), known: self.known.clone() }
+    }
+
+    /// These act in the next life, or everybody.
+    pub(crate) fn cast_of(&mut self, names: Option<&[&str]>) -> String {
+        let mut cast = Vec::new();
+        for (actor, known) in self.actors.iter().zip(&mut self.known) {
+            known.active = names.is_none_or(|names| names.contains(&&*actor.name()));
+            if known.active {
+                cast.push(format!("{}={}", actor.name(), known.count));
+            }
+        }
+        cast.join(" ")
     }
 
     /// Chooses who acts in the next life, few enough for each to get far. The first one always does.
@@ -94,8 +130,10 @@ impl Ledger {
             let acknowledged = known.marks.last_key_value().map_or(0, |(n, _)| n + 1);
             known.acknowledged = acknowledged;
             known.count = before.max(acknowledged);
-            // The step that the kill has hit.
-            let most = known.count + u64::from(known.active || before == 0);
+            let late = said.late.get(&name).map_or(0, |n| n + 1);
+            // And the step that the end has hit.
+            known.most = known.count.max(late) + u64::from(known.active || before == 0);
+            let most = known.most;
             let wrong = |what: String| Wrong(format!("{name}: {what}"));
             let found = actor.check(stage, known).map_err(|Wrong(what)| wrong(what))?;
             if found < known.count || found > most {

@@ -13,7 +13,9 @@
 //! | part | what ends a life |
 //! | --- | --- |
 //! | `kills` | SIGKILL |
+//! | `kill_syscalls` | SIGKILL at the n-th call of the system that changes something ([`syscalls`]) |
 //! | `power_cuts` | the file system of the database, in an [`image`], stops as by a power cut |
+//! | `fill` | nothing: the device is full, and has space again ([`fill`]) |
 
 #[cfg(test)]
 mod accounts;
@@ -30,7 +32,11 @@ mod copier;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod course;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod fill;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
@@ -45,6 +51,8 @@ mod parts;
 mod site;
 #[cfg(test)]
 mod supervisor;
+#[cfg(test)]
+mod syscalls;
 #[cfg(test)]
 mod tables;
 #[cfg(test)]

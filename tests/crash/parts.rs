@@ -1,8 +1,9 @@
 //! The parts of this program, and which of them are asked for.
 
-use crate::image::{FileSystem, Namespace, in_own_namespace};
+use crate::image::{FileSystem, Image, Namespace, in_own_namespace};
 use crate::site::{Ground, IMAGE_BYTES};
 use crate::supervisor::{self, tell};
+use crate::{fill, syscalls};
 use datestone_tests::seed::count;
 use std::process::ExitCode;
 
@@ -32,7 +33,12 @@ struct Asked {
 
 type Part = (&'static str, fn(Asked) -> End);
 
-const PARTS: &[Part] = &[("kills", kills), ("power_cuts", power_cuts)];
+const PARTS: &[Part] = &[
+    ("kills", kills),
+    ("kill_syscalls", kill_syscalls),
+    ("power_cuts", power_cuts),
+    ("fill", fill),
+];
 
 /// Runs the parts whose names the arguments are, or all.
 pub(crate) fn run() -> ExitCode {
@@ -68,17 +74,36 @@ fn kills(_: Asked) -> End {
     supervisor::run(Ground::Directory, count("DATESTONE_CRASH_KILLS", 300)).into()
 }
 
+fn kill_syscalls(_: Asked) -> End {
+    match syscalls::obstacle() {
+        Some(why) => End::LeftOut(why),
+        None => syscalls::run(count("DATESTONE_SYSCALL_STRIDE", 16)).into(),
+    }
+}
+
 fn power_cuts(asked: Asked) -> End {
     if let Some(end) = elsewhere(asked) {
         return end;
     }
     let cuts = count("DATESTONE_POWER_CUTS", 5);
     for kind in [FileSystem::Ext4, FileSystem::Xfs] {
-        match kind.obstacle(IMAGE_BYTES) {
+        match Image::obstacle_to_cuts(kind, IMAGE_BYTES) {
             Some(why) => return End::LeftOut(why),
             None if !supervisor::run(Ground::Device(kind), cuts) => return End::Failed,
             None => {}
         }
     }
     End::Passed
+}
+
+fn fill(asked: Asked) -> End {
+    if let Some(end) = elsewhere(asked) {
+        return end;
+    }
+    let kinds = [FileSystem::Ext4, FileSystem::Tmpfs, FileSystem::Xfs];
+    let why = |kind: &FileSystem| Image::obstacle(*kind, fill::image_bytes(*kind));
+    match kinds.iter().find_map(why) {
+        Some(why) => End::LeftOut(why),
+        None => fill::run(&kinds, count("DATESTONE_FILLS", 3)).into(),
+    }
 }

@@ -1,7 +1,7 @@
 //! [`Site`]: where a database and its copies lie, and what ends the life of who writes there.
 
 use crate::actor::Outcome;
-use crate::image::{FileSystem, Image};
+use crate::image::{FileSystem, Fuse, Image};
 use datestone_tests::seed::Chance;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -51,16 +51,12 @@ impl Site {
         }
     }
 
-    /// Cuts the power, where there is any; the child may go on for a moment.
-    pub(crate) fn strike(&self, chance: &mut Chance) -> Outcome<()> {
-        let Self::Device(image) = self else { return Ok(()) };
-        image.cut()?;
-        if chance.one_in(2) {
-            for _ in 0..chance.below(2_000_000) {
-                std::hint::spin_loop();
-            }
+    /// What cuts the power, where there is any.
+    pub(crate) fn fuse(&self) -> Outcome<Option<Fuse>> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::Device(image) => image.fuse().map(Some),
         }
-        Ok(())
     }
 
     /// Makes it accessible again, after the child has died.
@@ -72,9 +68,8 @@ impl Site {
     }
 
     /// Whether a child may have had to say this, as its file system had stopped.
-    pub(crate) fn may_tell(&self, failed: &str) -> bool {
-        let expected = [" Io: ", " Poisoned: "].iter().any(|kind| failed.contains(kind));
-        matches!(self, Self::Device(_)) && expected
+    pub(crate) fn may_tell(failed: &str) -> bool {
+        [" Io: ", " Poisoned: "].iter().any(|kind| failed.contains(kind))
     }
 
     /// Leaves everything as it is, for somebody to look at.

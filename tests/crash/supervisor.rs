@@ -13,15 +13,18 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 /// Ends after which a new database is begun, so that creation is hit too.
 const ENDS_PER_DATABASE: u64 = 12;
+/// Ends after which a lane says how far it is.
+const PROGRESS: u64 = 1000;
 /// So many of them hit everything.
 const ENOUGH: u64 = 200;
 
 /// What all ends of lives together did, for the summary.
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     ends: u64,
     failed: u64,
     before_opened: u64,
@@ -103,6 +106,9 @@ fn run_lane(ground: Ground, ends: u64, chance: &mut Chance, stop: &AtomicBool) -
             }
             let cast = ledger.cast(chance);
             tally.ends += 1;
+            if tally.ends % PROGRESS == 0 {
+                tell(&format!("{}: {} in this lane", ground.name(), tally.ends));
+            }
             let mut said = Said::default();
             let judged = one_life(&mut site, &cast, chance, &mut said)
                 .and_then(|()| judge(site.path(), life, &said, &mut ledger, chance, &mut tally));
@@ -126,6 +132,7 @@ pub(crate) fn tell(line: &str) {
 
 /// Starts a child and ends its life after a random number of lines and a random delay.
 fn one_life(site: &mut Site, cast: &str, chance: &mut Chance, said: &mut Said) -> Outcome<()> {
+    let fuse = site.fuse()?;
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program)
         .env(PLACE_VARIABLE, site.path())
@@ -134,7 +141,6 @@ fn one_life(site: &mut Site, cast: &str, chance: &mut Chance, said: &mut Said) -
         .spawn()
         .expect("the child starts");
     let output = child.stdout.take().expect("its output is a pipe");
-    let mut lines = BufReader::new(output).lines();
     let patience = match chance.below(8) {
         0 => 0,
         1 => 1,
@@ -142,35 +148,61 @@ fn one_life(site: &mut Site, cast: &str, chance: &mut Chance, said: &mut Said) -
         3 => 2 + chance.below(400),
         _ => 2 + chance.below(100),
     };
-    for _ in 0..patience {
-        match lines.next() {
-            Some(Ok(line)) => said.hear(&line),
-            _ => break,
+    let (tell, told) = mpsc::channel();
+    // What it says from then on it may have done while its file system stopped.
+    let is_late = AtomicBool::new(false);
+    let struck = std::thread::scope(|scope| {
+        let is_late = &is_late;
+        scope.spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // Nobody listens when this function has failed.
+                let _ = tell.send((line, is_late.load(Ordering::SeqCst)));
+            }
+        });
+        for (line, _) in told.iter().take(usize::try_from(patience).unwrap_or(0)) {
+            said.hear(&line);
         }
-    }
-    let failed_by_itself = said.failed.is_some();
-    for _ in 0..chance.below(400_000) {
-        std::hint::spin_loop();
-    }
-    let struck = site.strike(chance);
-    child.kill().expect("the child is killed");
-    child.wait().expect("the child has ended");
+        spin(chance.below(400_000));
+        let struck = fuse.map_or(Ok(()), |fuse| {
+            is_late.store(true, Ordering::SeqCst);
+            let struck = fuse.blow();
+            if chance.one_in(2) {
+                spin(chance.below(2_000_000));
+            }
+            struck
+        });
+        child.kill().expect("the child is killed");
+        child.wait().expect("the child has ended");
+        struck
+    });
     // What it said before it died it said after the commit.
-    for line in lines.map_while(std::result::Result::ok) {
-        said.hear(&line);
+    let mut failed_by_itself = said.failed.is_some();
+    for (line, is_late) in told {
+        if is_late {
+            said.hear_late(&line);
+        } else {
+            said.hear(&line);
+            failed_by_itself = said.failed.is_some();
+        }
     }
     struck?;
     site.recover()?;
     match &said.failed {
-        Some(failed) if failed_by_itself || !site.may_tell(failed) => {
+        Some(failed) if failed_by_itself || !Site::may_tell(failed) => {
             wrong!("the child failed by itself: {failed}")
         }
         _ => Ok(()),
     }
 }
 
+fn spin(times: u64) {
+    for _ in 0..times {
+        std::hint::spin_loop();
+    }
+}
+
 /// Opens what is left, compares it, and writes to it.
-fn judge(
+pub(crate) fn judge(
     place: &Path,
     life: u64,
     said: &Said,
