@@ -62,6 +62,9 @@ pub(crate) fn run(kinds: &[FileSystem], rounds: u64) -> bool {
             break;
         }
         passed += 1;
+        if passed % 10 == 0 {
+            tell(&format!("fill: {passed} rounds"));
+        }
     }
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
     tell(&format!(
