@@ -31,6 +31,7 @@ pub mod watch;
 
 pub mod format;
 
+mod gallop;
 pub mod planted;
 mod prefetch;
 

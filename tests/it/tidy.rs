@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The modules of the engine from the lowest layer up: a module may use those before its own line,
 /// and those of its own line only if they are one thing in two files (`+`).
 const LAYERS: &[&str] = &[
-    "types limits sync throttle prefetch planted",
+    "types limits sync throttle prefetch gallop planted",
     "error admission",
     "events",
     "cursor found consolidate config stats holds watch",

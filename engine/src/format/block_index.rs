@@ -16,6 +16,7 @@ use super::block::{BLOCK_COUNT_MAX, BLOCK_HEADER_LEN};
 use super::column::{common_prefix_len, head, slice_at, u8_at, u32_at, u64_at};
 use super::segment_footer::SEGMENT_HEADER_LEN;
 use super::{FormatError, Reader, SpecConstant, SpecLayout};
+use crate::gallop::partition_point_near;
 use crate::limits::{BLOCK_KEYS_MAX, BLOCK_LEN_MAX, KEY_LEN_MAX, SEGMENT_BLOCKS_MAX};
 use crate::types::{TimeWindow, Timestamp};
 use bytes::Bytes;
@@ -491,33 +492,9 @@ impl BlockIndex {
         let span = newest.saturating_sub(oldest).max(1);
         // An estimate: what is lost in rounding costs a step.
         let share = newest.saturating_sub(as_of) as f64 / span as f64;
-        let guess = (from + (share * (end - from) as f64) as usize).min(last);
-        let (mut low, mut high) = (from, end);
-        let mut step = 1;
-        if is_newer(guess) {
-            low = guess + 1;
-            while low + step < high && is_newer(low + step) {
-                low += step + 1;
-                step *= 2;
-            }
-            high = high.min(low + step);
-        } else {
-            high = guess;
-            while high - low > step && !is_newer(high - step) {
-                high -= step;
-                step *= 2;
-            }
-            low = low.max(high.saturating_sub(step));
-        }
-        while low < high {
-            let middle = low.midpoint(high);
-            if is_newer(middle) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        (low < end).then_some(low)
+        let guess = from.saturating_add((share * (end - from) as f64) as usize);
+        let found = partition_point_near(from..end, guess, is_newer);
+        (found < end).then_some(found)
     }
 
     /// Whether block `i` exists and its first key is at or after `key`.

@@ -16,6 +16,7 @@
 
 use super::arena::{Arena, Entry, EntryRef};
 use crate::found::{Found, ValRef};
+use crate::gallop::partition_point_near;
 use crate::types::{TimeWindow, Timestamp};
 use std::cmp::Ordering;
 
@@ -155,32 +156,10 @@ impl History {
         if ts >= last.ts {
             return rows.len();
         }
-        let guess = self.spread.guess(ts - first.ts).min(rows.len() - 1);
-        let is_newer = |index: usize| rows.get(index).is_some_and(|row| row.ts > ts);
-        let (mut low, mut high) = (0, rows.len());
-        let mut step = 1;
-        if is_newer(guess) {
-            high = guess;
-            while high - low > step {
-                if !is_newer(high - step) {
-                    low = high - step + 1;
-                    break;
-                }
-                high -= step;
-                step *= 2;
-            }
-        } else {
-            low = guess + 1;
-            while high - low > step {
-                if is_newer(low + step) {
-                    high = low + step;
-                    break;
-                }
-                low += step + 1;
-                step *= 2;
-            }
-        }
-        low + rows.get(low..high).unwrap_or_default().partition_point(|row| row.ts <= ts)
+        let guess = self.spread.guess(ts - first.ts);
+        partition_point_near(0..rows.len(), guess, |index| {
+            rows.get(index).is_some_and(|row| row.ts <= ts)
+        })
     }
 }
 

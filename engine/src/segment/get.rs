@@ -7,6 +7,7 @@ use crate::format::anchors::AnchoredKey;
 use crate::format::column::head_at;
 use crate::format::table_val::ts_of;
 use crate::found::{Found, ValRef, Version};
+use crate::gallop::partition_point_near;
 use crate::planted::{Bug, planted};
 use crate::types::{TimeWindow, Timestamp};
 
@@ -233,32 +234,10 @@ impl Place<'_> {
         let share = u128::from(last - ts.clamp(first, last)) * entries.len() as u128;
         // Below the count of entries, which is a u32.
         let guess = entries.start + (share / (u128::from(last - first) + 1)) as u32;
-        let (mut low, mut high) = (entries.start, entries.end);
-        let mut step = 1;
-        if is_newer(guess) {
-            low = guess + 1;
-            while low + step < high && is_newer(low + step) {
-                low += step + 1;
-                step *= 2;
-            }
-            high = high.min(low.saturating_add(step));
-        } else {
-            high = guess;
-            while high - low > step && !is_newer(high - step) {
-                high -= step;
-                step *= 2;
-            }
-            low = low.max(high.saturating_sub(step));
-        }
-        while low < high {
-            let middle = low.midpoint(high);
-            if is_newer(middle) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        (low < entries.end).then_some(low)
+        let range = entries.start as usize..entries.end as usize;
+        let found = partition_point_near(range, guess as usize, |entry| is_newer(entry as u32));
+        let found = found as u32;
+        (found < entries.end).then_some(found)
     }
 }
 
