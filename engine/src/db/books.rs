@@ -15,12 +15,13 @@ use super::{Committed, Db};
 use crate::collection::Description;
 use crate::commit::{Commit, Reads};
 use crate::config::Durability;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, display_bytes};
 use crate::format::Reader;
 use crate::holds::ReadHold;
 use crate::limits;
 use crate::planted::{Bug, planted};
 use crate::types::{CollectionId, Frontier, Kind, SeqNo, Timestamp};
+use std::path::Path;
 
 /// Name of the table that the database keeps for itself.
 pub const BOOKS: &str = "$datestone";
@@ -87,7 +88,7 @@ impl DurableHold {
     }
 
     fn decode(name: &[u8], val: &[u8]) -> Result<Self> {
-        let broken = |what: &str| Error::Internal { what: format!("a stored hold: {what}") };
+        let broken = |what: &str| unreadable("hold", name, what);
         let mut reader = Reader::new(val);
         let mut decode = || {
             let (epoch, collection) = (reader.u64()?, CollectionId(reader.u64()?));
@@ -357,6 +358,13 @@ impl Db {
         amend(&mut commit, books, key, val, reads)?;
         self.commit(commit, Durability::Fsync)
     }
+}
+
+/// The error for a row of the table that is not what it should be. Its checksum was right, so it was
+/// written so; what it holds is not forgotten, and not guessed either.
+pub(super) fn unreadable(what: &str, name: &[u8], why: &str) -> Error {
+    let what = format!("the stored {what} {} cannot be read: {why}", display_bytes(name));
+    Error::corruption(Path::new(BOOKS), 0, what)
 }
 
 pub(super) fn check_text(what: &str, text: &str) -> Result<()> {

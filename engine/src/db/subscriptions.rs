@@ -3,7 +3,7 @@
 //! what it has yet to see is still there when it comes back.
 
 use super::Db;
-use super::books::{Loosened, check_text};
+use super::books::{Loosened, check_text, unreadable};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::format::Reader;
@@ -45,7 +45,7 @@ impl DurableSubscription {
     }
 
     fn decode(name: &[u8], val: &[u8]) -> Result<Self> {
-        let broken = |what: String| Error::Internal { what: format!("a subscription: {what}") };
+        let broken = |why: String| unreadable("subscription", name, &why);
         let mut reader = Reader::new(val);
         let mut decode = || {
             let (epoch, collection) = (reader.u64()?, CollectionId(reader.u64()?));

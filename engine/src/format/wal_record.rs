@@ -373,7 +373,7 @@ pub fn decode(payload: &[u8]) -> std::result::Result<Ops<'_>, FormatError> {
     if op_count as usize > reader.left() / WAL_OP_HEADER_LEN {
         return Err(reader.error(format!("{op_count} operations do not fit")));
     }
-    Ok(Ops { reader, left: op_count, failed: None })
+    Ok(Ops { reader, left: op_count, failed: false })
 }
 
 /// The operations of a record; see [`decode`].
@@ -381,7 +381,7 @@ pub fn decode(payload: &[u8]) -> std::result::Result<Ops<'_>, FormatError> {
 pub struct Ops<'a> {
     reader: Reader<'a>,
     left: u32,
-    failed: Option<FormatError>,
+    failed: bool,
 }
 
 impl<'a> Ops<'a> {
@@ -415,10 +415,10 @@ impl<'a> Iterator for Ops<'a> {
     type Item = std::result::Result<Op<'a>, FormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(e) = &self.failed {
-            return Some(Err(e.clone()));
+        if self.failed {
+            return None;
         }
-        self.step().inspect_err(|e| self.failed = Some(e.clone())).transpose()
+        self.step().inspect_err(|_| self.failed = true).transpose()
     }
 }
 
