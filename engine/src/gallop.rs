@@ -21,21 +21,29 @@ pub(crate) fn partition_point_near(
         return high;
     }
     let guess = guess.clamp(low, high - 1);
-    let mut step = 1;
+    // How many are passed over: none at first, as the guess is mostly right.
+    let mut step = 0;
     if is_before(guess) {
         low = guess + 1;
-        while low + step < high && is_before(low + step) {
+        while low + step < high {
+            if !is_before(low + step) {
+                high = low + step;
+                break;
+            }
             low += step + 1;
-            step *= 2;
+            step = 2 * step + 1;
         }
-        high = high.min(low + step);
     } else {
         high = guess;
-        while high - low > step && !is_before(high - step) {
-            high -= step;
-            step *= 2;
+        while high - low > step {
+            let at = high - 1 - step;
+            if is_before(at) {
+                low = at + 1;
+                break;
+            }
+            high = at;
+            step = 2 * step + 1;
         }
-        low = low.max(high.saturating_sub(step));
     }
     while low < high {
         let middle = low.midpoint(high);
