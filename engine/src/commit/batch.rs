@@ -274,6 +274,21 @@ mod tests {
         assert_eq!(commit.changes().len(), 3);
     }
 
+    /// Goal: whatever comes between ends a run of puts, so that no row goes to what came between.
+    #[test]
+    fn updates_between_puts_keep_their_rows() {
+        let a = table(1, Kind::Table);
+        let mut commit = Commit::new();
+        put(&mut commit, &a, b"k1", b"v", Some(4));
+        let mut batch = commit.append(CollectionId(7), "bag");
+        batch.push(Update { key: b"b", val: b"", ts: 1, diff: 1 }).unwrap();
+        batch.finish().unwrap();
+        put(&mut commit, &a, b"k2", b"v", Some(4));
+        commit.seal().unwrap();
+        let rows: Vec<_> = ops(&commit).iter().map(|(id, rows)| (*id, rows.len())).collect();
+        assert_eq!(rows, [(1, 1), (7, 1), (1, 1)]);
+    }
+
     /// Goal: the last put of a key at a time counts, whichever batch it came in, and of other times
     /// and tables none is lost.
     #[test]
